@@ -1,0 +1,46 @@
+"""Progress of long work: a bar with time left on a terminal, plain lines now and then in a log."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PLAIN_LINE_EVERY_S = 15.0
+
+
+def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yield items, showing on stderr how many are done and how long the rest will take.
+
+    Args:
+        items: anything iterable; its length is used when `total` is not given.
+        what: what is being counted, e.g. "cases checked".
+        total: number of items, when `items` has no length.
+    """
+    if total is None:
+        total = len(items) if hasattr(items, "__len__") else None
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track as rich_track
+
+        yield from rich_track(items, description=what, total=total, console=Console(stderr=True))
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last >= PLAIN_LINE_EVERY_S or done == total:
+            last = now
+            print(f"{what}: {done}{f'/{total}' if total else ''}, {remaining(start, done, total)}", file=sys.stderr)
+
+
+def remaining(start: float, done: int, total: int | None) -> str:
+    """Time left in words, from the monotonic `start` and the share that is done."""
+    elapsed = time.monotonic() - start
+    if not total or not done:
+        return f"{elapsed:.0f} s so far"
+    left = elapsed * (total - done) / done
+    if done >= total:
+        return f"{elapsed:.0f} s in all"
+    return f"{left:.0f} s left" if left < 120 else f"{left / 60:.0f} min left"
