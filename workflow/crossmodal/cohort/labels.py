@@ -1,15 +1,15 @@
 """What the numbers in a segmentation mean, release by release, and how they map to nnU-Net's labels and back.
 
-    release                       1             2            3    4
-    BraTS 2018-2021, table        NCR/NET       ED           -    ET
-    BraTS 2023 GLI                NCR           ED           ET   -
-    BraTS 2024 GLI                NETC          SNFH (ED)    ET   RC, the resection cavity, outside the whole tumour
-    MSD Task01                    ED            NET          ET   -
-    inside (nnU-Net)              ED            NCR          ET   -
+    release                  1          2            3    4
+    BraTS 2018-2021, table   NCR/NET    ED           -    ET
+    BraTS 2023 GLI           NCR        ED           ET   -
+    BraTS 2024 GLI           NETC       SNFH (ED)    ET   RC: resection cavity, outside the whole tumour
+    MSD Task01               ED         NET          ET   -
+    inside (nnU-Net)         ED         NCR          ET   -
 
-BraTS 2023 and MSD use the same values with 1 and 2 swapped: values alone cannot tell them apart, so each function
-asks for the release by name. Sources: Baid et al. 2021 (arXiv 2107.02314), BraTS 2023 and 2024 GLI data pages on
-Synapse, dataset.json of MSD Task01.
+BraTS 2023 and MSD use the same values with 1 and 2 swapped: values alone cannot tell them apart, so every
+function asks for the release by name. Sources: Baid et al. 2021 (arXiv 2107.02314) up to 2021, de Verdier
+et al. 2024 (arXiv 2405.18368) for 2024, `dataset.json` for MSD Task01.
 """
 
 from crossmodal.errors import UserError, nearest
@@ -46,7 +46,7 @@ def to_internal(release: str) -> dict[int, int]:
 
 
 def from_internal(release: str) -> dict[int, int]:
-    """nnU-Net's label -> the release's own, so that a prediction can be handed in where the data came from."""
+    """nnU-Net's label -> the release's own: predictions go back in the labels the data came with."""
     return {internal: own for own, internal in to_internal(release).items() if own == 0 or internal != 0}
 
 
