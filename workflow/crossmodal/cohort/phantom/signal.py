@@ -1,0 +1,117 @@
+"""From tissue to four sequences: signal equations, contrast agent, partial volume, coil, slices and noise."""
+
+import numpy as np
+from scipy import ndimage
+
+from crossmodal.cohort.phantom.grid import Grid, smooth_field
+from crossmodal.cohort.phantom.site import Site, Tissue
+from crossmodal.cohort.phantom.tumour import ED, ET, NCR
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+
+# Normal tissue: a mix of published 1.5 T and 3 T values. Tumour: fitted to real contrasts (docs/phantom.md).
+TISSUES = {
+    "wm": Tissue(850, 75, 0.70),
+    "gm": Tissue(1450, 95, 0.82),
+    "csf": Tissue(4160, 1200, 1.0),
+    "necrosis": Tissue(1817, 143, 0.91, 0.011),
+    "oedema": Tissue(1512, 117, 0.89),
+    "enhancing": Tissue(1446, 105, 0.88, 0.082),
+}
+TEXTURE_SIGMA_MM = 2.0
+TEXTURE = {"t1": 0.10, "t2": 0.15, "gd": 0.35}
+SUBJECT_SPREAD = {"t1": 0.03, "t2": 0.03, "pd": 0.01, "gd": 0.15}
+
+
+def spin_echo(t1, t2, pd, tr: float, te: float):
+    """S = PD (1 − e^(−TR/T1)) e^(−TE/T2); times in ms."""
+    return pd * (1 - np.exp(-tr / t1)) * np.exp(-te / t2)
+
+
+def inversion_recovery(t1, t2, pd, tr: float, ti: float, te: float):
+    """FLAIR: S = PD |1 − 2e^(−TI/T1) + e^(−TR/T1)| e^(−TE/T2); times in ms."""
+    return pd * np.abs(1 - 2 * np.exp(-ti / t1) + np.exp(-tr / t1)) * np.exp(-te / t2)
+
+
+def mprage(t1, t2, pd, tr: float, ti: float, te: float):
+    """S = PD |1 − 2e^(−TI/T1) / (1 + e^(−TR/T1))| e^(−TE/T2); times in ms."""
+    return pd * np.abs(1 - 2 * np.exp(-ti / t1) / (1 + np.exp(-tr / t1))) * np.exp(-te / t2)
+
+
+def signal(modality: str, site: Site, t1, t2, pd, gd):
+    """Noise-free signal of one tissue (arrays or numbers), T1 shortened by gadolinium in t1ce."""
+    if modality == "t2":
+        return spin_echo(t1, t2, pd, *site.t2_timing)
+    if modality == "flair":
+        return inversion_recovery(t1, t2, pd, *site.flair_timing)
+    if modality == "t1ce":
+        t1 = 1 / (1 / t1 + site.relaxivity * gd / 1000)
+    tr, ti, te = site.t1_timing
+    return mprage(t1, t2, pd, tr, ti, te) if ti else spin_echo(t1, t2, pd, tr, te)
+
+
+def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
+    """This subject's tissue: each parameter off by a few per cent, at the site's field strength."""
+    drawn = {}
+    for name, tissue in TISSUES.items():
+        t1, t2, pd, gd = (
+            value * np.exp(SUBJECT_SPREAD[key] * rng.standard_normal()) for key, value in vars(tissue).items()
+        )
+        drawn[name] = Tissue(t1 * site.t1_factor, t2 * site.t2_factor, min(pd, 1.0), gd)
+    return drawn
+
+
+def fractions(tissue: np.ndarray, labels: np.ndarray, spacing: float) -> dict[str, np.ndarray]:
+    """Share of each compartment in each voxel: borders of the tumour are partial volumes."""
+    sigma = np.hypot(0.7, 0.35 * spacing) / spacing
+    soft = {
+        name: ndimage.gaussian_filter((labels == label).astype(np.float64), sigma, truncate=3)
+        for name, label in (("necrosis", NCR), ("oedema", ED), ("enhancing", ET))
+    }
+    normal = 1 - sum(soft.values())
+    return {**{name: tissue[k] * normal for k, name in enumerate(("wm", "gm", "csf"))}, **soft}
+
+
+def acquire(rng: np.random.Generator, site: Site, grid: Grid, mask, tissue, labels) -> dict[str, np.ndarray]:
+    """The four images as int16, at least 1 in the brain and 0 outside."""
+    values = draw_tissues(rng, site)
+    texture = {key: np.exp(s * smooth_field(rng, grid, TEXTURE_SIGMA_MM)) for key, s in TEXTURE.items()}
+    parts = fractions(tissue, labels, grid.spacing)
+    settings = {m: _draw_setting(rng, site) for m in MODALITIES}
+    bias = {m: np.exp(site.bias * np.tanh(smooth_field(rng, grid, 45.0))) for m in MODALITIES}
+    images = {}
+    for modality in MODALITIES:
+        clean = sum(
+            part
+            * signal(modality, site, v.t1 * texture["t1"], v.t2 * texture["t2"], v.pd, v.gd * texture["gd"])
+            for part, v in ((parts[name], values[name]) for name in parts)
+        )
+        wm = values["wm"]
+        white = signal(modality, site, wm.t1, wm.t2, wm.pd, wm.gd)
+        axis, slice_mm, noise, level = settings[modality]
+        clean = thick_slices(clean, mask, axis, slice_mm / grid.spacing)
+        noisy = rician(rng, clean * bias[modality], noise * white)
+        images[modality] = np.where(mask, np.clip(np.rint(noisy * level / white), 1, 32767), 0).astype(
+            np.int16
+        )
+    return images
+
+
+def _draw_setting(rng: np.random.Generator, site: Site) -> tuple[int, float, float, float]:
+    """Slice axis, slice thickness (mm), noise (share of white matter), and white matter's grey level."""
+    level = 200 * np.exp(rng.uniform(0, np.log(5)))
+    return int(rng.integers(3)), rng.uniform(*site.slice_mm), rng.uniform(*site.noise), level
+
+
+def thick_slices(image: np.ndarray, mask: np.ndarray, axis: int, width: float) -> np.ndarray:
+    """Average along one axis over a slice of `width` voxels, within the brain alone."""
+    sigma = 0.29 * width
+    weight = ndimage.gaussian_filter1d(mask.astype(np.float64), sigma, axis, truncate=3)
+    return ndimage.gaussian_filter1d(image * mask, sigma, axis, truncate=3) / np.maximum(weight, 1e-3)
+
+
+def rician(rng: np.random.Generator, image: np.ndarray, sigma: float) -> np.ndarray:
+    """Magnitude of a complex image with Gaussian noise in both channels."""
+    real = image + sigma * rng.standard_normal(image.shape)
+    imaginary = sigma * rng.standard_normal(image.shape)
+    return np.sqrt(real * real + imaginary * imaginary)

@@ -1,0 +1,54 @@
+"""Scanners of the two sites: field strength, timing, noise, bias, resolution, and which cases they see."""
+
+from dataclasses import dataclass
+
+# Each ten consecutive cases of a site hold these kinds, in an order of their own.
+MIX_A = ("classic",) * 6 + ("bifocal",) * 2 + ("low_grade", "no_et")
+MIX_B = ("classic",) * 3 + ("bifocal",) * 2 + ("low_grade",) * 3 + ("no_et",) * 2
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """T1 and T2 in ms, proton density relative to CSF, gadolinium after injection in mM."""
+
+    t1: float
+    t2: float
+    pd: float
+    gd: float = 0.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """Timings in ms; noise as a share of white matter; bias as the largest deviation from 1; blur in mm."""
+
+    name: str
+    first_case: int
+    mix: tuple[str, ...]
+    t1_factor: float = 1.0  # field strength: T1 grows with it, T2 falls
+    t2_factor: float = 1.0
+    t1_timing: tuple[float, float, float] = (2000, 900, 3)  # TR, TI, TE; TI 0: spin echo
+    t2_timing: tuple[float, float] = (5000, 95)  # TR, TE
+    flair_timing: tuple[float, float, float] = (9000, 2430, 120)  # TR, TI, TE
+    noise: tuple[float, float] = (0.03, 0.05)
+    bias: float = 0.10
+    slice_mm: tuple[float, float] = (1.0, 4.0)
+    relaxivity: float = 4.5  # of gadolinium, per mM per s
+
+
+SITES = {
+    "A": Site("A", 1, MIX_A),
+    "B": Site(
+        "B",
+        501,
+        MIX_B,
+        t1_factor=1.12,
+        t2_factor=0.9,
+        t1_timing=(600, 0, 12),
+        t2_timing=(3500, 80),
+        flair_timing=(6500, 2000, 90),
+        noise=(0.06, 0.09),
+        bias=0.25,
+        slice_mm=(4.0, 6.0),
+        relaxivity=3.8,
+    ),
+}
