@@ -46,7 +46,95 @@ def cohort_phantom(
 # --- evaluation -----------------------------------------------------------------------------------------------
 
 
+@app.command("score")
+def score(
+    predictions: Annotated[Path, typer.Option(help="Folder of <case>.nii.gz in native geometry and labels.")],
+    cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
+    out: Annotated[Path, typer.Option(help="CSV to write, one row for each case and region.")],
+    cohort: Annotated[str | None, typer.Option(help="Only this cohort's cases, where names repeat.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; all cores when not given.")] = None,
+) -> None:
+    """Score predictions against the references: Dice, HD95, lesion-wise, volumes."""
+    from crossmodal.evaluate.score import available_cores, score_folder
+
+    score_folder(predictions, cases, out, cohort, workers or available_cores())
+
+
+@app.command("collect")
+def collect(
+    config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],
+    scores: Annotated[
+        Path, typer.Option(help="Folder of <cohort>/<method>/<modalities>/seed<s>/fold_<k>.csv.")
+    ],
+    cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
+    out: Annotated[Path, typer.Option(help="per_case.csv to write; notes.csv goes beside it.")],
+    models: Annotated[Path | None, typer.Option(help="Folder of models: writes cost.csv as well.")] = None,
+) -> None:
+    """Stack all scores of an experiment into per_case.csv; what is missing is noted in notes.csv."""
+    from crossmodal.evaluate.collect import collect as collect_scores
+
+    collect_scores(config, scores, cases, out, models)
+
+
+@app.command("tables")
+def tables(
+    directory: Annotated[Path, typer.Argument(help="Experiment or folder with per_case.csv.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write into; beside per_case.csv by default.")
+    ] = None,
+) -> None:
+    """Summary and comparisons as CSV, Markdown and LaTeX, from per_case.csv alone."""
+    from crossmodal.evaluate.pages import write_tables
+
+    notes = write_tables(directory, out)
+    if notes:
+        print(f"{len(notes)} notes on these tables are in notes.md", file=sys.stderr)
+
+
 # --- figures and report ---------------------------------------------------------------------------------------
+
+
+@app.command("figure-data")
+def figure_data(
+    config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],
+    cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
+    models: Annotated[Path, typer.Option(help="Folder <method>/<modalities>/seed<s>/fold_<k>/.")],
+    predictions: Annotated[
+        Path, typer.Option(help="Folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/.")
+    ],
+    tables: Annotated[Path, typer.Option(help="Folder with per_case.csv.")],
+    out: Annotated[Path, typer.Option(help="The experiment's figure_data folder.")],
+) -> None:
+    """Gather what figures need from models, predictions and images into small files."""
+    from crossmodal.figures.collect import collect_figure_data
+
+    for note in collect_figure_data(config, cases, models, predictions, tables, out):
+        print(f"figure-data: {note}", file=sys.stderr)
+
+
+@app.command("figures")
+def figures(
+    directory: Annotated[Path, typer.Argument(help="Experiment: config.yaml, tables/ and figure_data/.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write into; <experiment>/figures by default.")] = None,
+) -> None:
+    """Draw every figure as PNG and PDF, from tables/ and figure_data/ alone."""
+    from crossmodal.figures import draw_figures
+
+    for entry in draw_figures(directory, out or directory / "figures"):
+        if entry["note"]:
+            print(f"figures: {entry['name']} is a note: {entry['note']}", file=sys.stderr)
+
+
+@app.command("report")
+def report(
+    directory: Annotated[Path, typer.Argument(help="Experiment: config.yaml, tables/ and figures/.")],
+    templates: Annotated[Path, typer.Option(help="Folder of report.html.j2.")] = Path("workflow/report"),
+    out: Annotated[Path | None, typer.Option(help="Page to write; <experiment>/report.html by default.")] = None,
+) -> None:
+    """Write the report: one page with tables, figures and methods, which needs no other file."""
+    from crossmodal.report import write_report
+
+    write_report(directory, templates, out or directory / "report.html")
 
 
 def main() -> None:

@@ -1,0 +1,68 @@
+"""Dice, 95th-percentile Hausdorff distance and volume of one region, and what they are for empty ones."""
+
+import warnings
+
+import numpy as np
+import surface_distance
+
+HD95_ONE_EMPTY_MM = 373.13  # the diagonal of a 240×240×155 volume of 1 mm: BraTS up to 2021
+HD95_ONE_EMPTY_2023_MM = 374.0  # the constant of the BraTS 2023 evaluation
+
+
+def one_empty_mm(release: str) -> float:
+    """HD95 that a release's challenge gives when only one of reference and prediction is empty, in mm.
+
+    It is the convention's constant whatever the size of the volume, so that tables can be compared.
+    """
+    return HD95_ONE_EMPTY_2023_MM if release.startswith(("brats2023", "brats2024")) else HD95_ONE_EMPTY_MM
+
+
+def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
+    """Dice coefficient of two boolean masks of one shape: 1 when both are empty, 0 when one is (BraTS)."""
+    total = np.count_nonzero(reference) + np.count_nonzero(prediction)
+    return 2.0 * np.count_nonzero(reference & prediction) / total if total else 1.0
+
+
+def hd95(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    one_empty: float = HD95_ONE_EMPTY_MM,
+) -> float:
+    """95th percentile of the symmetric surface distance, in mm, weighted by surface area.
+
+    The larger of the two directed percentiles, as the `surface-distance` package (Nikolov et al. 2021,
+    doi:10.2196/26151) computes it and the BraTS 2023 evaluation uses it. 0 when both masks are empty.
+
+    Args:
+        reference, prediction: boolean masks of one shape (x, y, z).
+        spacing_mm: voxel size along x, y, z.
+        one_empty: the value when exactly one mask is empty.
+    """
+    filled = bool(reference.any()), bool(prediction.any())
+    if not all(filled):
+        return one_empty if any(filled) else 0.0
+    with warnings.catch_warnings():
+        # The package reaches scipy.ndimage by names that scipy has renamed.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        distances = surface_distance.compute_surface_distances(reference, prediction, spacing_mm)
+        return float(surface_distance.compute_robust_hausdorff(distances, 95))
+
+
+def volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
+    """Volume of a boolean mask in millilitres."""
+    return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000.0)
+
+
+def bounding_box(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
+    """Slices around the true voxels, `margin` voxels wider on each side where the volume allows it.
+
+    An empty mask gives a box of one voxel, so that what follows needs no special case.
+    """
+    box = []
+    for axis, size in enumerate(mask.shape):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        where = np.flatnonzero(mask.any(axis=others))
+        first, last = (where[0], where[-1]) if where.size else (0, 0)
+        box.append(slice(max(int(first) - margin, 0), min(int(last) + margin + 1, size)))
+    return tuple(box)
