@@ -1,0 +1,57 @@
+"""The figures: one module each, drawn from an experiment's tables/, figure_data/ and config.yaml alone."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+# The order of the report. Each module has TITLE, CATEGORY and draw(experiment) -> Drawing.
+FIGURES = (
+    "dice_by_method",
+    "gain_over_student",
+    "training_curves",
+)
+
+
+def draw_figures(folder: str | Path, out: str | Path) -> list[dict[str, Any]]:
+    """Draw every figure of the experiment in `folder` as <out>/<name>.png and .pdf.
+
+    A figure whose data is missing becomes a small picture that says so.
+
+    Returns:
+        What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
+        drawn) of each figure, in the order of the report.
+    """
+    from crossmodal.figures.experiment import Experiment
+    from crossmodal.files import write_json
+    from crossmodal.progress import track
+
+    experiment, out = Experiment(folder), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    index = [draw_one(experiment, name, out / name) for name in track(FIGURES, "figures drawn")]
+    write_json(out / "index.json", index)
+    return index
+
+
+def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
+    """Draw the figure `name` into <stem>.png and .pdf and return its entry for the index."""
+    import matplotlib as mpl
+
+    from crossmodal.figures import style
+    from crossmodal.figures.experiment import MissingData
+
+    module = importlib.import_module(f"crossmodal.figures.{name}")
+    entry = {"name": name, "title": module.TITLE, "category": module.CATEGORY}
+    with mpl.rc_context(style.RC):
+        try:
+            drawing = module.draw(experiment)
+            style.mark(drawing.figure, experiment.is_phantom)
+            style.save(drawing.figure, stem)
+            return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
+        except MissingData as error:
+            note = str(error)
+        except Exception as error:  # a damaged table must not cost the other nine figures
+            note = f"its data cannot be read as expected ({type(error).__name__}: {error})."
+            print(f"figures: {name}: {note}", file=sys.stderr)
+        style.save(style.note_figure(module.TITLE, note), stem)
+    return entry | {"caption": note, "alt": f"{module.TITLE}: not drawn. {note}", "note": note}

@@ -1,0 +1,157 @@
+"""One look for all figures: print sizes, fonts, a colour per method, and files whose bytes can be repeated."""
+
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+# matplotlib reads it when it writes a PDF; without it the file holds the time it was made.
+os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+
+import matplotlib as mpl
+
+mpl.use("agg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from crossmodal.files import atomic_path
+
+ONE_COLUMN = 3.5  # inches: the column of most journals
+TWO_COLUMNS = 7.2
+SMALL, NORMAL = 7.0, 8.0  # points in print
+FOOTER_IN = 0.17
+LEGEND_ROW_IN = 0.16
+
+GREY, INK, PALE = "#777777", "#222222", "#d9d9d9"
+# Okabe and Ito's palette first (safe for the common colour blindnesses), then Tol's muted one.
+METHOD_COLOURS = {
+    "student": "#666666",
+    "teacher": "#000000",
+    "choi2023": "#0072B2",
+    "choi2023_two_stage": "#56B4E9",
+    "rahimpour2022": "#D55E00",
+    "dong2025": "#009E73",
+    "dong2025_crossmodal": "#44AA99",
+    "hinton2015": "#E69F00",
+    "romero2015": "#CC79A7",
+    "zagoruyko2017": "#882255",
+    "hu2020": "#999933",
+    "wang2023": "#332288",
+    "modality_dropout": "#AA4499",
+    "modality_dropout_distilled": "#CC6677",
+}
+METHOD_MARKERS = {
+    "student": "s",
+    "teacher": "D",
+    "choi2023": "o",
+    "choi2023_two_stage": "o",
+    "rahimpour2022": "^",
+    "dong2025": "v",
+    "dong2025_crossmodal": "v",
+    "hinton2015": "P",
+    "romero2015": "X",
+    "zagoruyko2017": "p",
+    "hu2020": "<",
+    "wang2023": ">",
+    "modality_dropout": "h",
+    "modality_dropout_distilled": "h",
+}
+REGION_COLOURS = {"WT": "#009E73", "TC": "#E69F00", "ET": "#CC79A7"}
+
+RC = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
+    "font.size": SMALL,
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": SMALL,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 300,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "pdf.fonttype": 42,  # real text, not outlines
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "crossmodal",
+}
+
+
+@dataclass
+class Drawing:
+    """A finished figure, the caption under it and the words that stand for it where it cannot be seen."""
+
+    figure: Figure
+    caption: str
+    alt: str
+
+
+def method_colour(method: str) -> str:
+    """The method's colour: the same in every figure and experiment, also for a method of one's own."""
+    spare = list(METHOD_COLOURS.values())[2:]
+    return METHOD_COLOURS.get(method) or spare[zlib.crc32(method.encode()) % len(spare)]
+
+
+def method_marker(method: str) -> str:
+    """The method's marker, so that colour is never the only sign."""
+    return METHOD_MARKERS.get(method) or "o^v<>PXhp*"[zlib.crc32(method.encode()) % 10]
+
+
+def new_figure(width: float, height: float, legend_rows: int = 0) -> Figure:
+    """An empty figure of `width` × `height` inches in print, with room at the foot for the phantom's mark and
+    for a legend of `legend_rows` lines (`legend_below`)."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    foot = (FOOTER_IN + LEGEND_ROW_IN * legend_rows) / height
+    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot), w_pad=0.04, h_pad=0.04)
+    return figure
+
+
+def legend_below(figure: Figure, handles: list, columns: int) -> None:
+    """The legend between the panels and the foot, off the data."""
+    anchor = (0.5, FOOTER_IN / figure.get_figheight())
+    figure.legend(handles=handles, loc="lower center", bbox_to_anchor=anchor, ncols=columns, borderpad=0.1)
+
+
+def mark(figure: Figure, phantom: bool) -> None:
+    """Write on the figure itself that it shows phantoms: a picture travels without its page."""
+    if phantom:
+        text = "Embedded phantom cohort: simulated images, no patients"
+        figure.text(0.995, 0.03 / figure.get_figheight(), text, ha="right", va="bottom", fontsize=SMALL)
+        figure.texts[-1].set(color="#a03000", style="italic")
+
+
+def x_grid(axes: Axes) -> None:
+    """Light vertical lines, no left spine: for panels whose rows are labelled."""
+    axes.grid(axis="x")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def note_figure(title: str, note: str) -> Figure:
+    """The figure that stands in for one that cannot be drawn: its title and why."""
+    figure = Figure(figsize=(ONE_COLUMN, 1.1), layout=None)
+    figure.text(0.03, 0.80, title, fontsize=NORMAL, weight="bold", va="center")
+    text = figure.text(0.03, 0.62, f"Not drawn: {note}", fontsize=SMALL, va="top", color=GREY, wrap=True)
+    text._get_wrap_line_width = lambda: 0.93 * ONE_COLUMN * figure.dpi
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write <stem>.png (300 dpi) and <stem>.pdf; neither holds a date or a version."""
+    with atomic_path(stem.with_suffix(".png")) as path:
+        figure.savefig(path, format="png", metadata={"Software": None})
+    with atomic_path(stem.with_suffix(".pdf")) as path:
+        figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})

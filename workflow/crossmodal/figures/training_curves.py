@@ -1,0 +1,136 @@
+"""Training curves: each loss term over the epochs, a line a method."""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.style import Drawing, legend_below, method_colour, new_figure
+from crossmodal.figures.wording import enumerate_words, method_label, modalities_label
+from crossmodal.modalities import ALL
+
+TITLE = "Training curves by loss term"
+CATEGORY = "Training"
+KINDS = {
+    "student": "Segmentation loss, student",
+    "teacher": "Segmentation loss, teacher",
+    "distillation": "Distillation, each term over its first value",
+    "validation": "Validation Dice",
+}
+STYLES = ("-", "--", ":", "-.")
+
+
+def kind_of(term: str, terms: set[str]) -> str | None:
+    """Which panel a column of progress.csv belongs in; None for what is not drawn."""
+    if re.match(r"val\w*dice|\w*dice\w*val|val_dice|dice", term):
+        return "validation"
+    if term.startswith("distill"):
+        return "distillation"
+    if term.startswith("loss_seg_teacher"):
+        return "teacher"
+    if term.startswith("loss_seg"):
+        return "student"
+    # A network that is only segmented may log one loss, under the name of the sum.
+    return "student" if term == "loss_total" and not any(t.startswith("loss_seg") for t in terms) else None
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Panels are kinds of terms; lines are methods (mean over seeds and folds, band from lowest to highest)."""
+    curves = experiment.data("curves").dropna(subset=["value"])
+    curves = curves[np.isfinite(curves.value)]
+    subset = experiment.focus_subset
+    if subset not in set(curves.modalities):
+        subset = next((s for s in curves.modalities if s != ALL), ALL)
+    own = (
+        (curves.modalities == subset) | (curves.method == "teacher") | curves.method.str.endswith("_teacher")
+    )
+    # An any-subset network has one training, under all four modalities, whatever it is tested with.
+    own |= ~curves.method.isin(curves[curves.modalities == subset].method) & (curves.modalities == ALL)
+    lines = collect_lines(curves[own])
+    if not lines:
+        raise MissingData("figure_data/curves.csv holds no loss term.")
+    kinds = [k for k in KINDS if any(line["kind"] == k for line in lines)]
+    methods = list(dict.fromkeys(line["method"] for line in lines))
+    columns = min(2, len(kinds))
+    rows = -(-len(kinds) // columns)
+    legend_columns = 4 if columns == 2 else 2
+    legend_rows = -(-len(methods) // legend_columns)
+    figure = new_figure(3.6 * columns, 1.75 * rows + 0.16 * legend_rows + 0.2, legend_rows)
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, kind in zip(panels, kinds, strict=False):
+        draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    handles = [panels[0].plot([], [], color=method_colour(m), label=method_label(m))[0] for m in methods]
+    legend_below(figure, handles, legend_columns)
+    return Drawing(figure, caption(lines, subset), alt(lines, kinds))
+
+
+def collect_lines(curves: pd.DataFrame) -> list[dict]:
+    """One line a method and term: epoch, mean, lowest and highest over seeds and folds."""
+    lines = []
+    for method, rows in curves.groupby("method", sort=False):
+        terms = list(rows.term.unique())
+        for term in terms:
+            kind = kind_of(term, set(terms))
+            table = rows[rows.term == term].pivot_table(
+                index="epoch", columns=["seed", "fold"], values="value"
+            )
+            if kind is None or table.empty:
+                continue
+            if kind == "distillation":
+                first = table.bfill().iloc[0]
+                table = table / first.where(first.abs() > 0)
+            lines.append(
+                {"method": method, "term": term, "kind": kind, "runs": table.shape[1], "table": table}
+            )
+    return lines
+
+
+def draw_panel(axes, lines: list[dict], kind: str) -> None:
+    """All lines of one kind; a second term of the same method is dashed, the third dotted."""
+    seen: dict[str, int] = {}
+    for line in lines:
+        number = seen[line["method"]] = seen.get(line["method"], -1) + 1
+        table, colour = line["table"], method_colour(line["method"])
+        mean = table.mean(axis=1)
+        marker = "." if len(table) == 1 else None
+        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=marker)
+        if table.shape[1] > 1:
+            axes.fill_between(
+                table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0
+            )
+    axes.set_title(KINDS[kind])
+    axes.set_xlabel("Epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y")
+    if kind == "distillation":
+        axes.set_ylim(bottom=0)
+
+
+def caption(lines: list[dict], subset: str) -> str:
+    """What the lines are, and the names of the terms as progress.csv has them."""
+    terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
+    runs = max(x["runs"] for x in lines)
+    text = f"Loss terms during training for {modalities_label(subset)} (the teacher: all four sequences). "
+    text += (
+        f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest. "
+        * (runs > 1)
+    )
+    text += "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0. "
+    if terms:
+        text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}; "
+        text += "a second term of one method is dashed, a third dotted."
+    return text.strip()
+
+
+def alt(lines: list[dict], kinds: list[str]) -> str:
+    """First and last value of each line."""
+    parts = []
+    for line in lines:
+        mean = line["table"].mean(axis=1)
+        parts.append(
+            f"{method_label(line['method'])} {line['term']} from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}"
+        )
+    return f"Training curves in {len(kinds)} panels: {'; '.join(parts)}."

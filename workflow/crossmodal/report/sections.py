@@ -1,0 +1,101 @@
+"""Warnings, limits, notes and how to cite: what the report says beside its numbers."""
+
+import pandas as pd
+
+from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.wording import enumerate_words, method_label, plural
+
+
+def warnings(experiment: Experiment) -> list[str]:
+    """What a reader must know before any number: failed methods, nothing scored, cases left out."""
+    found = []
+    try:
+        missing = experiment.unscored_methods
+        if missing:
+            found.append(
+                f"No scores for {enumerate_words(list(map(method_label, missing)))}: failed or not run yet."
+            )
+    except MissingData as error:
+        found.append(f"Nothing is scored yet: {error}")
+    problems = read_problems(experiment)
+    errors = problems[problems.severity == "error"] if len(problems) else problems
+    if len(errors):
+        cases = enumerate_words(sorted(errors.case.astype(str).unique())[:10])
+        found.append(f"{plural(errors.case.nunique(), 'case')} with errors left out of the cohort: {cases}.")
+    return found
+
+
+def read_problems(experiment: Experiment) -> pd.DataFrame:
+    """cohort/problems.csv, which may be empty or absent."""
+    path = experiment.folder / "cohort" / "problems.csv"
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError):
+        return pd.DataFrame(columns=["case", "file", "severity", "problem", "remedy"])
+
+
+def limits(experiment: Experiment) -> list[str]:
+    """What this run cannot tell, from its size and settings."""
+    config = experiment.config
+    found = []
+    if experiment.is_phantom:
+        found.append(
+            "The images are simulated. They carry the contrasts of real sequences, not the anatomy, artefacts or "
+            "variety of patients: nothing here says how a method does in a clinic."
+        )
+    if config.get("budget") != "full":
+        found.append(
+            f"The budget {config.get('budget')} trains far shorter than nnU-Net's 1000 epochs of 250 steps, and on a "
+            "smaller network where the table above says so: a method's rank may change with full training."
+        )
+    seeds = config.get("seeds") or []
+    if len(seeds) < 3:
+        found.append(
+            f"{plural(len(seeds), 'seed')}: intervals are over patients and do not hold the spread between trainings."
+        )
+    try:
+        cases = experiment.per_case[experiment.per_case.cohort == experiment.cohort].case.nunique()
+        if cases < 30:
+            found.append(
+                f"{plural(cases, 'held-out case')}: intervals are wide, and small gains cannot be seen."
+            )
+        if not experiment.externals:
+            found.append("All cases come from one cohort; other scanners and hospitals were not tested.")
+    except MissingData:
+        pass
+    chosen = [m for m in config.get("methods") or [] if experiment.recipe(m).get("choice")]
+    if chosen:
+        names = enumerate_words([method_label(m) for m in chosen])
+        found.append(
+            f"Settings that the papers do not give are this project's choice ({names}): see the recipes."
+        )
+    return found
+
+
+def notes(experiment: Experiment) -> list[str]:
+    """tables/notes.csv and the warnings of the cohort's check, a line each."""
+    found = []
+    for row in experiment.optional_table("notes").to_dict("records"):
+        values = {k: v for k, v in row.items() if not pd.isna(v) and str(v).strip()}
+        text = values.pop("note", None)
+        where = ", ".join(f"{v}" for v in values.values())
+        found.append(f"{where}: {text}" if text and where else str(text or where))
+    problems = read_problems(experiment)
+    for row in problems[problems.severity == "warning"].head(20).itertuples() if len(problems) else []:
+        found.append(f"{row.case}: {row.problem}")
+    return found
+
+
+def citations(experiment: Experiment) -> list[str]:
+    """The tool, nnU-Net, and the source of every method that was run."""
+    version = experiment.versions.get("crossmodal", "")
+    found = [
+        f"Crossmodal {version}".strip() + ", the workflow that made this page.",
+        "Isensee F, Jaeger PF, Kohl SAA, Petersen J, Maier-Hein KH. nnU-Net: a self-configuring method for deep "
+        "learning-based biomedical image segmentation. Nature Methods 18:203–211, 2021. doi:10.1038/s41592-020-01008-z",
+    ]
+    for method in experiment.config.get("methods") or []:
+        source = experiment.recipe(method).get("source")
+        if source and method not in ("student", "teacher"):
+            found.append(f"{method_label(method)}: {source}")
+    return found
