@@ -42,6 +42,126 @@ def cohort_phantom(
 
 # --- dataset and training -------------------------------------------------------------------------------------
 
+WORKFLOW = Path(__file__).resolve().parents[1]
+
+
+@app.command("dataset")
+def dataset(
+    cases: Annotated[Path, typer.Option(help="cases.csv; its training cases are used.")],
+    out: Annotated[Path, typer.Option(help="The experiment's nnunet/ folder.")],
+    budget: Annotated[str, typer.Option(help="A file in workflow/budgets, without its ending.")] = "full",
+    backbone: Annotated[str, typer.Option(help="plain, resenc_m or resenc_l.")] = "plain",
+    workers: Annotated[int, typer.Option(min=1, help="Processes for preprocessing.")] = 1,
+) -> None:
+    """Make the one four-channel nnU-Net dataset of an experiment: raw files, plans, preprocessed arrays."""
+    from crossmodal.evaluate.score import read_cases
+    from crossmodal.nnunet.dataset import build
+
+    build(read_cases(cases), out, _budget(budget), backbone, workers)
+
+
+@app.command("train")
+def train(
+    method: Annotated[str, typer.Option(help="A method (a file in workflow/methods), or a recipe file.")],
+    modalities: Annotated[str, typer.Option(help="What the student sees, e.g. t1ce+flair.")],
+    dataset: Annotated[Path, typer.Option(help="The experiment's nnunet/ folder.")],
+    out: Annotated[Path, typer.Option(help="The model folder.")],
+    fold: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    budget: Annotated[str, typer.Option(help="A file in workflow/budgets, without its ending.")] = "full",
+    teacher: Annotated[Path | None, typer.Option(help="Model folder of a teacher trained beforehand.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change the recipe: distill.0.weight=2.")] = None,
+    methods_folder: Annotated[Path | None, typer.Option(help="A folder with recipes of your own.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Torch threads, in place of the budget's.")] = None,
+    deterministic: Annotated[bool, typer.Option(help="Bit-identical on a GPU too, at a cost in time.")] = False,
+) -> None:
+    """Train one network, or go on where an interrupted training stopped."""
+    from crossmodal.config import coerce_values, read_yaml
+    from crossmodal.device import claimed_device
+    from crossmodal.distill import recipe as recipes
+
+    changes = {}
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: write it as key=value, e.g. distill.0.weight=2")
+        changes[key] = value
+    folders = [WORKFLOW / "methods", *([methods_folder] if methods_folder else [])]
+    schema = read_yaml(WORKFLOW / "schemas" / "recipe.schema.yaml")
+    recipe = recipes.load(method, folders, schema, coerce_values(changes))
+    settings = _budget(budget) | ({"threads": threads} if threads else {})
+    with claimed_device(device) as kind:
+        import torch
+
+        from crossmodal.distill.train import Training
+        from crossmodal.distill.train import train as run
+
+        name = Path(method).stem if method.endswith((".yaml", ".yml")) else method
+        job = Training(name, recipe, modalities, fold, seed, settings, dataset, out, teacher, deterministic)
+        run(job, torch.device(kind))
+
+
+@app.command("predict")
+def predict(
+    models: Annotated[Path, typer.Option(help="A model folder; its folds are averaged.")],
+    out: Annotated[Path, typer.Option(help="The segmentation, .nii.gz.")],
+    t1: Annotated[Path | None, typer.Option()] = None,
+    t1ce: Annotated[Path | None, typer.Option()] = None,
+    t2: Annotated[Path | None, typer.Option()] = None,
+    flair: Annotated[Path | None, typer.Option()] = None,
+    release: Annotated[str | None, typer.Option(help="Whose labels to write; BraTS 1, 2, 4 by default.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Segment one case from the modalities that are there."""
+    from crossmodal.device import claimed_device
+
+    given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
+    images = {name: path for name, path in given.items() if path is not None}
+    for path in images.values():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+    if not out.name.endswith((".nii.gz", ".nii")):
+        raise UserError(f"--out {out}: should end in .nii.gz")
+    with claimed_device(device) as kind:
+        import torch
+
+        from crossmodal.nnunet.predict import Predictor
+
+        Predictor(models, None, torch.device(kind)).write(images, out, release)
+
+
+@app.command("predict-cases")
+def predict_cases(
+    model: Annotated[Path, typer.Option(help="A model folder.")],
+    cases: Annotated[Path, typer.Option(help="cases.csv.")],
+    cohort: Annotated[str, typer.Option(help="Which cohort of cases.csv.")],
+    modalities: Annotated[str, typer.Option(help="What the network is shown.")],
+    out: Annotated[Path, typer.Option(help="Folder for <case>.nii.gz.")],
+    fold: Annotated[int, typer.Option(min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+) -> None:
+    """Segment a cohort's test cases (or the fold's validation cases, where none were held out)."""
+    from crossmodal.evaluate.score import read_cases
+    from crossmodal.device import claimed_device
+
+    with claimed_device(device) as kind:
+        import torch
+
+        from crossmodal.nnunet import predict as prediction
+
+        torch.set_num_threads(threads)
+        rows = prediction.cases_to_predict(read_cases(cases), cohort, fold)
+        prediction.predict_cases(model, fold, rows, modalities, out, torch.device(kind))
+
+
+def _budget(name: str) -> dict:
+    from crossmodal.config import load_budget, read_yaml
+
+    return load_budget(name, WORKFLOW / "budgets", read_yaml(WORKFLOW / "schemas" / "budget.schema.yaml"))
+
+
 
 # --- evaluation -----------------------------------------------------------------------------------------------
 
