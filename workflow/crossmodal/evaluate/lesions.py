@@ -54,10 +54,11 @@ def lesion_scores(
     components, component_count = cc3d.connected_components(prediction, connectivity=26, return_N=True)
 
     # touches[z, c], overlap[z, c]: voxels of component c in zone z, and in its lesion; index 0 is background.
-    touches = _joint_counts(zones, components, zone_count, component_count)
-    lesions = np.where(reference, zones, 0)
-    overlap = _joint_counts(lesions, components, zone_count, component_count)
-    lesion_voxels, component_voxels = overlap.sum(axis=1), touches.sum(axis=0)
+    shape = zone_count + 1, component_count + 1
+    touches = _joint_counts(zones[dilated], components[dilated], shape)
+    overlap = _joint_counts(zones[reference], components[reference], shape)
+    lesion_voxels = overlap.sum(axis=1)
+    component_voxels = np.bincount(components[prediction], minlength=shape[1])
 
     dices, distances, missed = [], [], 0
     for zone in range(1, zone_count + 1):
@@ -70,25 +71,25 @@ def lesion_scores(
             distances.append(HD95_UNMATCHED_MM)
             continue
         voxels = lesion_voxels[zone] + component_voxels[matched].sum()
-        dices.append(2.0 * overlap[zone, matched].sum() / voxels)
+        dices.append(float(2.0 * overlap[zone, matched].sum() / voxels))
         if whole_hd95_mm is not None and zone_count == 1 and matched.size == component_count:
             distances.append(whole_hd95_mm)
         else:
-            distances.append(hd95(lesions == zone, np.isin(components, matched), spacing_mm))
+            lesion = reference & (zones == zone)
+            distances.append(hd95(lesion, np.isin(components, matched), spacing_mm))
 
     false_positives = int(np.count_nonzero(touches[1:, 1:].sum(axis=0) == 0))
     counted = len(dices) + false_positives
     return LesionScores(
-        dice=float(sum(dices)) / counted if counted else 1.0,
-        hd95_mm=(float(sum(distances)) + false_positives * HD95_UNMATCHED_MM) / counted if counted else 0.0,
+        dice=sum(dices) / counted if counted else 1.0,
+        hd95_mm=(sum(distances) + false_positives * HD95_UNMATCHED_MM) / counted if counted else 0.0,
         scored=len(dices),
         missed=missed,
         false_positives=false_positives,
     )
 
 
-def _joint_counts(rows: np.ndarray, columns: np.ndarray, row_count: int, column_count: int) -> np.ndarray:
-    """Voxels for each pair of labels of two label maps, shape (row_count + 1, column_count + 1)."""
-    width = column_count + 1
-    pairs = rows.astype(np.int64).ravel() * width + columns.ravel()
-    return np.bincount(pairs, minlength=(row_count + 1) * width).reshape(row_count + 1, width)
+def _joint_counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Voxels for each pair of labels; `rows`, `columns`: the two labels of each voxel, shape (voxels,)."""
+    pairs = np.ravel_multi_index((rows.astype(np.int64), columns.astype(np.int64)), shape)
+    return np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)

@@ -20,7 +20,7 @@ def one_empty_mm(release: str) -> float:
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
     """Dice coefficient of two boolean masks of one shape: 1 when both are empty, 0 when one is (BraTS)."""
     total = np.count_nonzero(reference) + np.count_nonzero(prediction)
-    return 2.0 * np.count_nonzero(reference & prediction) / total if total else 1.0
+    return float(2.0 * np.count_nonzero(reference & prediction) / total) if total else 1.0
 
 
 def hd95(

@@ -8,9 +8,11 @@ import pandas as pd
 from crossmodal.cohort.labels import REGIONS
 from crossmodal.errors import UserError
 from crossmodal.evaluate import render
+from crossmodal.evaluate.comparisons import STUDENT, TEACHER, compare
+from crossmodal.evaluate.per_case import held_out, read_per_case
 from crossmodal.evaluate.score import SMALLEST_ET_MM3
 from crossmodal.evaluate.statistics import RESAMPLES
-from crossmodal.evaluate.tables import STUDENT, TEACHER, compare, held_out, read_per_case, summarise
+from crossmodal.evaluate.summary import summarise
 from crossmodal.files import atomic_path, write_text
 from crossmodal.modalities import MODALITIES, all_subsets
 

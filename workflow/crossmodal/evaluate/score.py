@@ -75,7 +75,7 @@ def find_jobs(predictions: Path, cases: Path, cohort: str | None = None) -> list
         table = table[table["cohort"] == cohort]
     by_case = dict(iter(table.groupby("case")))
     jobs = []
-    for path in sorted(predictions.glob(f"*{ENDING}")):
+    for path in sorted(predictions.glob(f"[!.]*{ENDING}")):  # a dot begins a file that is still being written
         name = path.name.removesuffix(ENDING)
         if name not in by_case:
             raise UserError(f"{path}: {cases} has no case '{name}'; {nearest(name, by_case)}")

@@ -104,6 +104,11 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def joined(notes: list[str]) -> str:
+    """The notes of a row in one cell; empty ones are none."""
+    return "; ".join(note for note in notes if note)
+
+
 def _bootstrap(samples: tuple, statistic, rng: np.random.Generator, resamples: int) -> tuple[float, float]:
     """Ends of the BCa interval; of the percentile interval where BCa is not defined; paired samples."""
     for method in ("BCa", "percentile"):

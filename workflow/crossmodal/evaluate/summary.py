@@ -1,0 +1,76 @@
+"""summary.csv: means over patients, with intervals."""
+
+import pandas as pd
+
+from crossmodal.evaluate import statistics
+from crossmodal.evaluate.per_case import ET_POSTPROCESSED, METRICS, groups, per_patient, runs_of
+from crossmodal.progress import track
+
+COLUMNS = [
+    *("cohort", "method", "modalities", "region", "n", "dice_mean", "dice_ci_low", "dice_ci_high"),
+    *("dice_present_mean", "hd95_mean_mm", "hd95_median_mm", "lesion_dice_mean", "lesion_hd95_mean_mm"),
+    *(
+        "dice_et_postprocessed_mean",
+        "hd95_et_postprocessed_mean_mm",
+        "n_ref_empty",
+        "n_pred_empty",
+        "runs",
+        "note",
+    ),
+]
+
+
+def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
+    """The rows of summary.csv: means over patients, each the mean of its visits, folds and seeds.
+
+    `n_ref_empty` counts patients without the region in any reference, `n_pred_empty` those in whom no run
+    predicted any of it, `runs` the folds × seeds that went in.
+    """
+    whole = {
+        cohort: (runs_of(rows), rows["patient"].nunique()) for cohort, rows in per_case.groupby("cohort")
+    }
+    grouped = list(groups(per_case, ["cohort", "method", "modalities", "region"]))
+    return pd.DataFrame(
+        [
+            _row(name, rows, *whole[name[0]], resamples)
+            for name, rows in track(grouped, "rows of summary.csv")
+        ],
+        columns=COLUMNS,
+    )
+
+
+def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resamples: int) -> dict:
+    cohort, method, modalities, region = name
+    patients = per_patient(rows.set_index(["patient", "case"])[METRICS + ET_POSTPROCESSED])
+    rng = statistics.generator("summary", *name)
+    interval = statistics.mean_interval(patients["dice"].to_numpy(), rng, resamples)
+    n, runs = len(patients), len(runs_of(rows))
+    n_ref_empty = int(patients["dice_present"].isna().sum())
+    notes = [
+        interval.note,
+        f"no patient has {region} in the reference" if n_ref_empty == n else "",
+        f"{runs} of {len(all_runs)} runs (folds × seeds)" if runs < len(all_runs) else "",
+        f"{n} of {all_patients} patients" if n < all_patients else "",
+    ]
+    means = patients.mean()
+    return {
+        "cohort": cohort,
+        "method": method,
+        "modalities": modalities,
+        "region": region,
+        "n": n,
+        "dice_mean": means["dice"],
+        "dice_ci_low": interval.low,
+        "dice_ci_high": interval.high,
+        "dice_present_mean": means["dice_present"],
+        "hd95_mean_mm": means["hd95_mm"],
+        "hd95_median_mm": patients["hd95_mm"].median(),
+        "lesion_dice_mean": means["lesion_dice"],
+        "lesion_hd95_mean_mm": means["lesion_hd95_mm"],
+        "dice_et_postprocessed_mean": means["dice_et_postprocessed"],
+        "hd95_et_postprocessed_mean_mm": means["hd95_et_postprocessed_mm"],
+        "n_ref_empty": n_ref_empty,
+        "n_pred_empty": int((patients["volume_pred_ml"] == 0).sum()),
+        "runs": runs,
+        "note": statistics.joined(notes),
+    }
