@@ -40,6 +40,39 @@ def cohort_phantom(
     write_cohort(out, cases, spacing, seed, site, workers)
 
 
+@cohort_app.command("check")
+def cohort_check(
+    path: Annotated[Path, typer.Argument(help="A release's folder, or a table of your own (CSV).")],
+    out: Annotated[Path, typer.Option(help="Folder for cases.csv and problems.csv.")],
+    release: Annotated[str, typer.Option(help="What it is, when the names do not tell.")] = "auto",
+    name: Annotated[str | None, typer.Option(help="The cohort's name; the release's when not given.")] = None,
+    on_problem: Annotated[str, typer.Option(help="stop, or skip: leave bad cases out.")] = "stop",
+    folds: Annotated[int, typer.Option(help="Folds of the training cases, by patient; 0 for none.")] = 5,
+    test_fraction: Annotated[float, typer.Option(help="Share of patients held out; 0 for none.")] = 0.2,
+    split_seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
+    split_file: Annotated[
+        str | None, typer.Option(help="Your own split: CSV (case,split[,fold]), or a folder of train.txt, test.txt.")
+    ] = None,
+    external: Annotated[
+        list[str] | None, typer.Option(help="NAME=PATH[:RELEASE] of a cohort that is only tested on.")
+    ] = None,
+    name_mapping: Annotated[
+        list[Path] | None, typer.Option(help="CSV with a patient's names in several releases in one row.")
+    ] = None,
+    predict_unlabelled: Annotated[bool, typer.Option(help="Keep cases without a segmentation.")] = False,
+    headers_only: Annotated[bool, typer.Option(help="A quick look: no voxels read, no cases.csv.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Threads; all cores when not given.")] = None,
+) -> None:
+    """Recognise a BraTS release or your own table, check every case, and split it by patient."""
+    from crossmodal.cohort.check import Options, check_cohort
+
+    options = Options(
+        release, name, on_problem, folds, test_fraction, split_seed, split_file, tuple(external or ()),
+        tuple(name_mapping or ()), predict_unlabelled, headers_only, workers,
+    )  # fmt: skip
+    check_cohort(path, out, options)
+
+
 # --- dataset and training -------------------------------------------------------------------------------------
 
 WORKFLOW = Path(__file__).resolve().parents[1]

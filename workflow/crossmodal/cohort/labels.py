@@ -15,7 +15,6 @@ et al. 2024 (arXiv 2405.18368) for 2024, `dataset.json` for MSD Task01.
 from crossmodal.errors import UserError, nearest
 
 REGIONS = ("WT", "TC", "ET")
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 ED, NCR, ET = 1, 2, 3  # nnU-Net's labels must be consecutive, so BraTS 1, 2, 4 cannot be kept inside
 INTERNAL_REGIONS = {"WT": (ED, NCR, ET), "TC": (NCR, ET), "ET": (ET,)}

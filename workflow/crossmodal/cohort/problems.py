@@ -1,0 +1,80 @@
+"""What is wrong with a cohort: one row a problem, each with what to do about it."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from crossmodal.files import atomic_path
+
+ERROR, WARNING = "error", "warning"
+SHOWN_AT_MOST = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row of problems.csv. `case` is empty where the whole cohort is meant; only errors stop a run."""
+
+    case: str
+    file: str
+    severity: str
+    problem: str
+    remedy: str
+
+
+class Fault(Exception):
+    """One file cannot be used: what is wrong with it, and the remedy."""
+
+    def __init__(self, problem: str, remedy: str):
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+def error(case: str, file: object, problem: str, remedy: str) -> Problem:
+    return Problem(case, str(file), ERROR, problem, remedy)
+
+
+def warning(case: str, file: object, problem: str, remedy: str) -> Problem:
+    return Problem(case, str(file), WARNING, problem, remedy)
+
+
+def errors_in(problems: Iterable[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity == ERROR]
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write problems.csv, errors first, then by case and file; atomically."""
+    rows = sorted(problems, key=lambda p: (p.severity != ERROR, p.case, p.file, p.problem))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        names = [field.name for field in fields(Problem)]
+        writer.writerow(names)
+        writer.writerows([printable(getattr(row, name)) for name in names] for row in rows)
+
+
+def lines_of(problems: Iterable[Problem]) -> list[str]:
+    """The problems for a terminal: errors first, equal warnings counted instead of repeated, at most a screenful."""
+    problems = list(problems)
+    lines = []
+    for problem in errors_in(problems):
+        where = problem.file or problem.case
+        lines.append(f"error: {where}: {problem.problem}; {problem.remedy}")
+    alike: dict[Problem, list[Problem]] = {}
+    for problem in problems:
+        if problem.severity == WARNING:
+            alike.setdefault(replace(problem, case="", file=""), []).append(problem)
+    for kind, members in alike.items():
+        where = members[0].file or members[0].case or "cohort"
+        more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+        lines.append(f"warning: {where}{more}: {kind.problem}; {kind.remedy}")
+    if len(lines) > SHOWN_AT_MOST:
+        hidden = len(lines) - SHOWN_AT_MOST
+        lines = [*lines[:SHOWN_AT_MOST], f"... and {hidden} more: all of them are in problems.csv"]
+    return [printable(line) for line in lines]
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that UTF-8 or one line of a terminal cannot hold."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

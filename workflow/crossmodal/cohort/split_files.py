@@ -1,0 +1,197 @@
+"""A split of one's own: a CSV, or the plain lists that RFNet-style repositories publish.
+
+CSV: columns case, split and, if wanted, fold. split is train, val, test or predict_only; a case in `val` trains in
+every fold but 0, which it validates. Lists: train.txt, val.txt, test.txt in one folder (train1.txt and so on may be
+named one by one, joined by commas), one case a line; the same rules.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodal.cohort.problems import Problem, error, warning
+from crossmodal.cohort.splits import Place, ToSplit, fold_training
+from crossmodal.errors import UserError, nearest
+
+PARTS = ("train", "val", "test", "predict_only")
+_LIST = re.compile(r"(train|val|test)[^/]*\.txt", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a split file."""
+
+    case: str
+    part: str
+    fold: int | None
+    where: str
+
+
+def read_split(given: str) -> list[Entry]:
+    """The entries of a split file, as written.
+
+    Args:
+        given: a CSV file; a folder with train.txt and test.txt; or such lists, joined by commas.
+
+    Raises:
+        UserError: a file is missing or not in either form.
+    """
+    path = Path(given)
+    if path.is_dir():
+        lists = [
+            path / f"{part}.txt" for part in ("train", "val", "test") if (path / f"{part}.txt").is_file()
+        ]
+        if not lists:
+            raise UserError(f"{path}: has neither train.txt nor test.txt; name the lists, joined by commas")
+        return _read_lists(lists)
+    if path.name.lower().endswith(".csv"):
+        return _read_csv(path)
+    return _read_lists([Path(one.strip()) for one in given.split(",") if one.strip()])
+
+
+def apply_split(
+    entries: list[Entry], cases: list[ToSplit], folds: int, seed: int, source: str
+) -> tuple[dict[str, Place], list[Problem]]:
+    """Where each labelled case goes; those that the file does not name are left out, with a warning.
+
+    Training cases without a fold are dealt to `folds` folds, unless the file has validation cases of its own.
+
+    Raises:
+        UserError: no case of the file is in the cohort.
+    """
+    known = {one.case: one for one in cases}
+    problems: list[Problem] = []
+    placed: dict[str, Entry] = {}
+    for entry in entries:
+        name = _name_in(known, entry.case)
+        if name is None:
+            what = f"names the case '{entry.case}', which is not among the cohort's labelled cases"
+            problems.append(
+                error("", entry.where, what, nearest(entry.case, known) if known else "check the cohort")
+            )
+        elif name in placed and (placed[name].part, placed[name].fold) != (entry.part, entry.fold):
+            what = f"puts the case {name} in {entry.part}, and {placed[name].where} in {placed[name].part}"
+            problems.append(error(name, entry.where, what, "name it once"))
+        else:
+            placed[name] = entry
+    if entries and not placed:
+        raise UserError(
+            f"{source}: names no case of this cohort (its first is '{entries[0].case}', the cohort's "
+            f"'{min(known, default='none')}'); use the cohort's case names"
+        )
+    for one in cases:
+        if one.case not in placed:
+            what = f"is not in {source}, and is left out"
+            problems.append(warning(one.case, source, what, "name it there, if it should train or test"))
+    problems += _patients_on_both_sides(placed, known, folds)
+    places = {name: _place(entry) for name, entry in placed.items()}
+    training = [known[name] for name, place in places.items() if place.split == "train"]
+    if training and all(places[one.case].fold is None for one in training):
+        folded, trouble = fold_training(training, folds, seed)
+        places.update(folded)
+        problems += trouble
+    elif folds:
+        problems += _folds_that_lack_cases(places, folds, source)
+    return places, problems
+
+
+def _place(entry: Entry) -> Place:
+    if entry.part == "val":
+        return Place("train", entry.fold or 0)
+    return Place(entry.part, entry.fold if entry.part == "train" else None)
+
+
+def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, ToSplit], folds: int) -> list[Problem]:
+    """A patient's visits must train, test and validate together."""
+    first: dict[str, tuple[str, Entry]] = {}
+    problems = []
+    for name in sorted(placed):
+        entry, patient = placed[name], known[name].patient
+        other, before = first.setdefault(patient, (name, entry))
+        if (before.part, before.fold) != (entry.part, entry.fold):
+            sides = f"{_side(before)} ({other}) and in {_side(entry)} ({name})"
+            remedy = "keep all visits of a patient on one side"
+            problems.append(
+                error(name, entry.where, f"patient {patient} is on both sides: in {sides}", remedy)
+            )
+        if folds and entry.fold is not None and entry.fold >= folds:
+            what = f"puts {name} in fold {entry.fold}, where --folds {folds} counts from 0 to {folds - 1}"
+            problems.append(error(name, entry.where, what, f"ask for --folds {entry.fold + 1}"))
+    return problems
+
+
+def _side(entry: Entry) -> str:
+    return entry.part if entry.fold is None else f"{entry.part}, fold {entry.fold}"
+
+
+def _folds_that_lack_cases(places: dict[str, Place], folds: int, source: str) -> list[Problem]:
+    there = {place.fold for place in places.values()}
+    lacking = [str(fold) for fold in range(folds) if fold not in there]
+    if not lacking:
+        return []
+    what = f"gives no validation cases to fold {', '.join(lacking)}"
+    return [warning("", source, what, f"train only fold {', '.join(str(f) for f in sorted(there - {None}))}")]
+
+
+def _name_in(known: dict[str, ToSplit], written: str) -> str | None:
+    """The cohort's name for a case as published lists write it: HGG_Brats18_X, HGG/Brats18_X, X_vol.npy, X.nii.gz."""
+    plain = re.sub(r"(_vol)?\.(npy|npz|nii|nii\.gz)$", "", written.rstrip("/").split("/")[-1])
+    options = (written, plain, re.sub(r"^(HGG|LGG)_", "", plain))
+    return next((name for name in options if name in known), None)
+
+
+def _read_lists(paths: Iterable[Path]) -> list[Entry]:
+    entries = []
+    for path in paths:
+        match = _LIST.fullmatch(path.name)
+        if match is None:
+            raise UserError(f"{path}: is neither a .csv nor a list whose name begins with train, val or test")
+        for number, line in enumerate(_text(path).splitlines(), 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                entries.append(Entry(line.strip(), match[1].lower(), None, f"{path}, line {number}"))
+    if not entries:
+        raise UserError(f"{', '.join(map(str, paths))}: no case is listed; write one case a line")
+    return entries
+
+
+def _read_csv(path: Path) -> list[Entry]:
+    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except csv.Error as fault:
+        raise UserError(f"{path}: is not a CSV file ({fault})") from None
+    header = lines[0][1] if lines else []
+    for name in ("case", "split"):
+        if header.count(name) != 1:
+            raise UserError(
+                f"{path}: needs one column '{name}' ({nearest(name, header)}); columns: case,split[,fold]"
+            )
+    if len(lines) < 2:
+        raise UserError(f"{path}: no case is listed; write one case a line")
+    return [_entry(path, number, dict(zip(header, cells, strict=False))) for number, cells in lines[1:]]
+
+
+def _entry(path: Path, number: int, row: dict[str, str]) -> Entry:
+    part, fold = row.get("split", ""), row.get("fold", "")
+    where = f"{path}, line {number}"
+    if part not in PARTS:
+        raise UserError(f"{where}: '{part}' is no part of a split: {nearest(part, PARTS)}")
+    if fold and (part not in ("train", "val") or not re.fullmatch(r"\d{1,3}(\.0)?", fold)):
+        raise UserError(
+            f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only"
+        )
+    return Entry(row.get("case", ""), part, int(float(fold)) if fold else None, where)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: there is no such split file; give a .csv, a folder or a list of .txt files"
+        ) from None
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{path}: cannot be read as text ({fault})") from None

@@ -1,0 +1,124 @@
+"""Who trains and who tests: by patient, balanced over grade and enhancing tumour, the same on every machine.
+
+A patient's place follows from the seed and the patients' names alone: not from the order in which a folder lists
+them, and not from cases that are only tested on.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from crossmodal.cohort.problems import Problem, warning
+from crossmodal.errors import UserError
+
+
+@dataclass(frozen=True)
+class ToSplit:
+    """What a split needs to know of a labelled case."""
+
+    case: str
+    patient: str
+    grade: str  # HGG, LGG or ""
+    is_et_free: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a case goes; `fold` is the fold that it validates, None outside train or where there are no folds."""
+
+    split: str
+    fold: int | None = None
+
+
+def split_by_patient(
+    cases: list[ToSplit], folds: int, test_fraction: float, seed: int
+) -> tuple[dict[str, Place], list[Problem]]:
+    """A held-out test set and k folds of the rest.
+
+    Args:
+        cases: labelled cases; the cases of one patient stay together.
+        folds: number of folds; 0 for none.
+        test_fraction: share of the patients held out; at least one patient when it is above 0.
+        seed: another seed, another split.
+
+    Returns:
+        case -> place, and warnings where there are too few patients for what was asked.
+    """
+    require_split_options(folds, test_fraction)
+    problems = []
+    strata = _strata(cases, seed)
+    test = _held_out(strata, test_fraction)
+    if test_fraction > 0 and not test:
+        what = "too few patients for a test set: all of them train"
+        problems.append(warning("", "", what, "test on an external cohort, or set the test fraction to 0"))
+    training = [[patient for patient in stratum if patient not in test] for stratum in strata]
+    fold_of, trouble = deal_folds(training, folds)
+    problems += trouble
+    return {
+        one.case: Place("test") if one.patient in test else Place("train", fold_of.get(one.patient))
+        for one in cases
+    }, problems
+
+
+def fold_training(cases: list[ToSplit], folds: int, seed: int) -> tuple[dict[str, Place], list[Problem]]:
+    """Folds for cases that a split file puts in the training part without saying which."""
+    fold_of, problems = deal_folds(_strata(cases, seed), folds)
+    return {one.case: Place("train", fold_of.get(one.patient)) for one in cases}, problems
+
+
+def require_split_options(folds: int, test_fraction: float) -> None:
+    """Raises UserError when there can be no such split."""
+    if folds < 0 or folds == 1:
+        raise UserError(f"--folds {folds}: give 2 or more folds, or 0 for none")
+    if not 0 <= test_fraction < 1:
+        raise UserError(
+            f"--test-fraction {test_fraction}: give a share from 0 (no test set) to below 1, as in 0.2"
+        )
+
+
+def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], list[Problem]]:
+    """Deal patients to folds, stratum by stratum, each to the fold that has the fewest of its stratum, then of all."""
+    patients = sum(map(len, strata))
+    if folds == 0:
+        return {}, []
+    if patients < folds:
+        what = f"too few patients for {folds} folds ({patients}): no fold has validation cases of its own"
+        remedy = "training validates on its own cases and says so; ask for fewer folds with --folds, or add patients"
+        return {}, [warning("", "", what, remedy)]
+    fold_of: dict[str, int] = {}
+    in_all = [0] * folds
+    for stratum in strata:
+        of_stratum = [0] * folds
+        for patient in stratum:
+            fold = min(range(folds), key=lambda k: (of_stratum[k], in_all[k], k))
+            fold_of[patient] = fold
+            of_stratum[fold] += 1
+            in_all[fold] += 1
+    return fold_of, []
+
+
+def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
+    """Patients by grade and by whether a visit of theirs is free of ET, largest stratum first, each in the seed's order."""
+    grade: dict[str, str] = {}
+    et_free: dict[str, bool] = {}
+    for one in cases:
+        grade[one.patient] = max(grade.get(one.patient, ""), one.grade)
+        et_free[one.patient] = et_free.get(one.patient, False) or one.is_et_free
+    strata: dict[tuple[str, bool], list[str]] = {}
+    for patient in sorted(grade, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()):
+        strata.setdefault((grade[patient], et_free[patient]), []).append(patient)
+    return [members for _, members in sorted(strata.items(), key=lambda item: (-len(item[1]), item[0]))]
+
+
+def _held_out(strata: list[list[str]], fraction: float) -> set[str]:
+    """The first patients of each stratum, shared out by largest remainder so that the total is the nearest to asked."""
+    patients = sum(map(len, strata))
+    wanted = int(fraction * patients + 0.5)
+    if fraction > 0:
+        wanted = min(max(wanted, 1), patients - 1)
+    if wanted <= 0:
+        return set()
+    exact = [wanted * len(stratum) / patients for stratum in strata]
+    taken = [int(share) for share in exact]
+    for index in sorted(range(len(strata)), key=lambda i: (taken[i] - exact[i], i))[: wanted - sum(taken)]:
+        taken[index] += 1
+    return {patient for stratum, count in zip(strata, taken, strict=True) for patient in stratum[:count]}
