@@ -4,13 +4,12 @@ import json
 
 import pytest
 import synthetic
-
 from crossmodal import figures
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    folder = synthetic.build(tmp_path_factory.mktemp("results") / "made-up")
+    folder = synthetic.build(tmp_path_factory.mktemp("results") / "made-up", subsets=("t1ce+flair", "t2"))
     return folder, figures.draw_figures(folder, folder / "figures")
 
 

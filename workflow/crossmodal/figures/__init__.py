@@ -9,7 +9,14 @@ from typing import Any
 FIGURES = (
     "dice_by_method",
     "gain_over_student",
+    "subset_matrix",
+    "qualitative",
     "training_curves",
+    "cross_correlation",
+    "class_mean_intensities",
+    "intra_vs_cross_dataset",
+    "cost_vs_gain",
+    "volume_agreement",
 )
 
 
@@ -38,7 +45,7 @@ def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
     import matplotlib as mpl
 
     from crossmodal.figures import style
-    from crossmodal.figures.experiment import MissingData
+    from crossmodal.figures.experiment import MissingDataError
 
     module = importlib.import_module(f"crossmodal.figures.{name}")
     entry = {"name": name, "title": module.TITLE, "category": module.CATEGORY}
@@ -48,7 +55,7 @@ def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
             style.mark(drawing.figure, experiment.is_phantom)
             style.save(drawing.figure, stem)
             return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
-        except MissingData as error:
+        except MissingDataError as error:
             note = str(error)
         except Exception as error:  # a damaged table must not cost the other nine figures
             note = f"its data cannot be read as expected ({type(error).__name__}: {error})."

@@ -43,9 +43,7 @@ def collect_figure_data(
 
     for path in (Path(config), Path(cases)):
         if not path.is_file():
-            raise UserError(
-                f"{path}: not found; run the workflow's first steps, or name the file that is meant"
-            )
+            raise UserError(f"{path}: not found; run the workflow's first steps, or name the file that is meant")
     settings = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
     table = pd.read_csv(cases, dtype={"case": str, "patient": str})
     root, out = Path(cases).parent, Path(out)
@@ -116,9 +114,7 @@ def collect_correlations(models: Path, out: Path) -> list[str]:
         try:
             with np.load(path, allow_pickle=False) as file:
                 # Half precision: a colour needs three digits, and 320 × 320 channels stay under 0.5 MB.
-                matrices = {
-                    key: file[key].astype(np.float16) for key in ("start", "end") if key in file.files
-                }
+                matrices = {key: file[key].astype(np.float16) for key in ("start", "end") if key in file.files}
         except (ValueError, OSError, EOFError) as error:
             notes.append(f"{path}: not readable ({error})")
             continue

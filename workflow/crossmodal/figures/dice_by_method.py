@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.style import (
     INK,
     ONE_COLUMN,
@@ -26,7 +26,7 @@ def draw(experiment: Experiment) -> Drawing:
     """Rows are methods, panels are regions (and subsets, when two or three were run)."""
     subsets = [s for s in experiment.shown_subsets if experiment.methods_at(s)]
     if not subsets:
-        raise MissingData(f"no method has scores on {experiment.cohort}.")
+        raise MissingDataError(f"no method has scores on {experiment.cohort}.")
     count = max(len(experiment.methods_at(s)) for s in subsets)
     stacked = len(subsets) == 1 and count <= STACKED_UP_TO
     rows, columns = (3, 1) if stacked else (len(subsets), 3)
@@ -52,18 +52,17 @@ def draw_panel(axes, experiment: Experiment, subset: str, region: str, label: bo
     cases = cases[cases.region == region]
     summary = experiment.table("summary")
     summary = summary[(summary.cohort == experiment.cohort) & (summary.region == region)]
-    paired = {m: experiment.at(cases, m, subset).set_index("case").dice for m in methods}
-    for case in sorted(set().union(*(p.index for p in paired.values()))):
-        line = [(paired[m].get(case, np.nan), y) for y, m in enumerate(methods)]
-        axes.plot(*zip(*line, strict=True), color=PALE, linewidth=0.5, zorder=1)
+    paired = {m: experiment.at(cases, m, subset).set_index("patient").dice for m in methods}
+    faint = np.clip(20 / max(map(len, paired.values())), 0.1, 1)  # hundreds of lines must not hide the means
+    for patient in sorted(set().union(*(p.index for p in paired.values()))):
+        line = [(paired[m].get(patient, np.nan), y) for y, m in enumerate(methods)]
+        axes.plot(*zip(*line, strict=True), color=PALE, linewidth=0.5, alpha=faint, zorder=1)
     for y, method in enumerate(methods):
         axes.plot(paired[method], np.full(len(paired[method]), y), ".", ms=2.5, alpha=0.6, mew=0, zorder=2)
         axes.lines[-1].set_color(method_colour(method))
         for row in experiment.at(summary, method, subset).itertuples():
             axes.plot([row.dice_ci_low, row.dice_ci_high], [y + 0.25] * 2, color=INK, lw=1.2, zorder=3)
-            axes.plot(
-                row.dice_mean, y + 0.25, method_marker(method), color=method_colour(method), ms=4.5, zorder=4
-            )
+            axes.plot(row.dice_mean, y + 0.25, method_marker(method), color=method_colour(method), ms=4.5, zorder=4)
             axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.5)
     axes.set_yticks(range(len(methods)), [method_label(m) for m in methods] if label else [""] * len(methods))
     axes.set_ylim(len(methods) - 0.4, -0.6)
@@ -73,14 +72,13 @@ def draw_panel(axes, experiment: Experiment, subset: str, region: str, label: bo
 
 def caption(experiment: Experiment, subsets: list[str]) -> str:
     """What the marks are, on which cases, and which sequences each network was given."""
-    cases = experiment.per_case
-    count = cases[cases.cohort == experiment.cohort].case.nunique()
     given = " or ".join(modalities_label(s) for s in subsets)
+    teacher = "; the teacher all four sequences" if "teacher" in experiment.methods else ""
     text = (
-        f"Dice of {plural(count, 'held-out case')} of {experiment.cohort}. Networks were given {given}"
-        f"{'; the teacher all four sequences' if 'teacher' in experiment.methods else ''}. Small points are cases "
-        f"(mean over seeds and folds), thin lines join the same case; large markers are means, bars their "
-        f"bootstrap 95% intervals over patients. Dice is 1 where a region is absent and none is predicted."
+        f"Dice of {plural(experiment.count(), f'held-out {experiment.unit}')} of {experiment.cohort}. Networks were "
+        f"given {given}{teacher}. Small points are {experiment.unit}s (mean over seeds and folds), thin lines join the "
+        f"same one; large markers are means, bars their bootstrap 95% intervals over {experiment.unit}s. Dice is 1 "
+        "where a region is absent and none is predicted."
     )
     if len(experiment.subsets) > len(subsets):
         text += f" {len(experiment.subsets)} subsets were run: the subset matrix shows them all."
@@ -96,7 +94,5 @@ def alt(experiment: Experiment, subset: str) -> str:
     parts = []
     for method in experiment.methods_at(subset):
         means = experiment.at(summary, method, subset).set_index("region").dice_mean
-        parts.append(
-            f"{method_label(method)} " + ", ".join(f"{r} {means[r]:.2f}" for r in REGIONS if r in means)
-        )
+        parts.append(f"{method_label(method)} " + ", ".join(f"{r} {means[r]:.2f}" for r in REGIONS if r in means))
     return f"Mean Dice from {modalities_label(subset)}: {'; '.join(parts)}."

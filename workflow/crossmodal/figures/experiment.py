@@ -17,7 +17,7 @@ HEADLINE_SUBSET = "t1ce+flair"
 MANY_SUBSETS = 3
 
 
-class MissingData(Exception):
+class MissingDataError(Exception):
     """What a figure needs is not there; the text says what, and takes the figure's place."""
 
 
@@ -35,9 +35,7 @@ class Experiment:
         self.folder = Path(folder)
         path = self.folder / "config.yaml"
         if not path.is_file():
-            raise UserError(
-                f"{path}: not found; the folder of an experiment (results/<experiment>) is wanted"
-            )
+            raise UserError(f"{path}: not found; the folder of an experiment (results/<experiment>) is wanted")
         try:
             self.config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except yaml.YAMLError as error:
@@ -62,7 +60,7 @@ class Experiment:
         """tables/<name>.csv.
 
         Raises:
-            MissingData: when it is missing or has no row.
+            MissingDataError: when it is missing or has no row.
         """
         return self._csv(f"tables/{name}.csv")
 
@@ -70,7 +68,7 @@ class Experiment:
         """tables/<name>.csv, or an empty table."""
         try:
             return self.table(name)
-        except MissingData:
+        except MissingDataError:
             return pd.DataFrame()
 
     def data(self, name: str) -> pd.DataFrame:
@@ -81,37 +79,53 @@ class Experiment:
         """figure_data/<name>.npz as a dictionary.
 
         Raises:
-            MissingData: when it is missing or unreadable.
+            MissingDataError: when it is missing or unreadable.
         """
         path = self.folder / "figure_data" / f"{name}.npz"
         if not path.is_file():
-            raise MissingData(f"figure_data/{name}.npz is not there.")
+            raise MissingDataError(f"figure_data/{name}.npz is not there.")
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except (ValueError, OSError, EOFError) as error:
-            raise MissingData(f"figure_data/{name}.npz cannot be read: {error}.") from None
+            raise MissingDataError(f"figure_data/{name}.npz cannot be read: {error}.") from None
 
     def _csv(self, relative: str) -> pd.DataFrame:
         path = self.folder / relative
         if not path.is_file():
-            raise MissingData(f"{relative} is not there.")
+            raise MissingDataError(f"{relative} is not there.")
         try:
             table = pd.read_csv(path)
         except pd.errors.EmptyDataError:
             table = pd.DataFrame()
         except pd.errors.ParserError as error:
-            raise MissingData(f"{relative} cannot be read: {error}.") from None
+            raise MissingDataError(f"{relative} cannot be read: {error}.") from None
         if table.empty:
-            raise MissingData(f"{relative} has no row.")
+            raise MissingDataError(f"{relative} has no row.")
         return table
 
     @cached_property
     def per_case(self) -> pd.DataFrame:
-        """One row per cohort, case, method, modalities and region: seeds and folds averaged, so that no
-        patient counts twice."""
-        keys = ["cohort", "method", "modalities", "region", "case"]
-        return self.table("per_case").groupby(keys, as_index=False, sort=False).mean(numeric_only=True)
+        """One row per cohort, patient, method, modalities and region: visits, folds and seeds averaged, so that
+        no patient counts twice."""
+        table = self.table("per_case")
+        if "patient" not in table:
+            table = table.assign(patient=table.case)
+        if "split" in table:
+            # As the tables do: a cohort with a held-out test set is judged by that alone.
+            tested = table.cohort.isin(table[table.split == "test"].cohort.unique())
+            table = table[~(tested & (table.split == "train"))]
+        keys = ["cohort", "method", "modalities", "region", "patient"]
+        return table.groupby(keys, as_index=False, sort=False).mean(numeric_only=True)
+
+    def count(self, cohort: str | None = None) -> int:
+        """How many patients (or phantoms) of a cohort are scored; the training cohort's by default."""
+        return self.per_case[self.per_case.cohort == (cohort or self.cohort)].patient.nunique()
+
+    @property
+    def unit(self) -> str:
+        """What one of them is called."""
+        return "phantom" if self.is_phantom else "patient"
 
     @cached_property
     def cohort(self) -> str:

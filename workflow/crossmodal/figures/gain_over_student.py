@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.style import (
     INK,
     ONE_COLUMN,
@@ -22,6 +22,7 @@ from crossmodal.figures.wording import (
     method_label,
     modalities_label,
     plural,
+    signed,
 )
 
 TITLE = "Gain over the student alone"
@@ -33,13 +34,15 @@ def gains(experiment: Experiment, cohort: str | None = None) -> pd.DataFrame:
     """Rows of comparisons.csv against the student alone in one cohort (the training cohort by default).
 
     Raises:
-        MissingData: when there is none.
+        MissingDataError: when there is none.
     """
-    table = experiment.table("comparisons")
+    table = experiment.optional_table("comparisons")
+    if table.empty:
+        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
     table = table[(table.baseline == "student") & (table.cohort == (cohort or experiment.cohort))]
     table = table[~table.method.isin(["student", "teacher"])].dropna(subset=["dice_gain"])
     if table.empty:
-        raise MissingData("no method is compared with the student alone: it takes both in one experiment.")
+        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
     return table
 
 
@@ -48,12 +51,10 @@ def draw(experiment: Experiment) -> Drawing:
     table = gains(experiment)
     shown = [s for s in experiment.shown_subsets if s in set(table.modalities)]
     many = len(experiment.subsets) > len(experiment.shown_subsets)
-    rows = [
-        (m, s) for s in (shown if not many else [None]) for m in experiment.methods if m in set(table.method)
-    ]
+    rows = [(m, s) for s in (shown if not many else [None]) for m in experiment.methods if m in set(table.method)]
     rows = [(m, s) for m, s in rows if s is None or ((table.method == m) & (table.modalities == s)).any()]
     if not rows:
-        raise MissingData("no method is compared with the student alone for the subsets that are shown.")
+        raise MissingDataError("no method is compared with the student alone for the subsets that are shown.")
     stacked = len(rows) <= STACKED_UP_TO
     height = 0.45 + 0.24 * len(rows)
     size = (ONE_COLUMN, 3 * height + 0.3) if stacked else (TWO_COLUMNS, height + 0.45)
@@ -66,12 +67,11 @@ def draw(experiment: Experiment) -> Drawing:
             axes.tick_params(axis="y", labelleft=False)
         if j == 2 or not stacked:
             axes.set_xlabel("Gain in Dice over the student alone")
+        axes.locator_params(axis="x", nbins=4)
     return Drawing(figure, caption(experiment, table, many), alt(table, rows))
 
 
-def draw_panel(
-    axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], several: bool, intervals: bool
-) -> None:
+def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], several: bool, intervals: bool) -> None:
     """One region: mean gain and interval for each row, in numbers to the right of the panel."""
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, (method, subset) in enumerate(rows):
@@ -80,14 +80,15 @@ def draw_panel(
         if subset is None:
             axes.plot(mine.dice_gain, np.full(len(mine), y + 0.22), ".", color=colour, ms=3, mew=0, alpha=0.6)
             axes.plot(mine.dice_gain.mean(), y, marker, color=colour, ms=5, zorder=3)
-            words = f"{mine.dice_gain.mean():+.3f}" if len(mine) else "no value"
+            words = signed(mine.dice_gain.mean()) if len(mine) else "no value"
         else:
             words = "no value"
             for row in mine[mine.modalities == subset].itertuples():
                 axes.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.5, zorder=2)
                 axes.plot(row.dice_gain, y, marker, color=colour, ms=5, zorder=3)
-                words = f"{row.dice_gain:+.3f}"
-                words += f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" if intervals else ""
+                axes.lines[-1].set_markerfacecolor(colour if row.p_holm < 0.05 else "white")
+                words = signed(row.dice_gain)
+                words += f" [{signed(row.ci_low)}, {signed(row.ci_high)}]" if intervals else ""
         axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
     labels = [method_label(m) + (f"\n{modalities_label(s)}" if several and s else "") for m, s in rows]
     axes.set_yticks(range(len(rows)), labels)
@@ -98,9 +99,11 @@ def draw_panel(
 def caption(experiment: Experiment, table: pd.DataFrame, many: bool) -> str:
     """What is compared, over how many cases, and the family that Holm's correction covers."""
     family = len(table[["method", "modalities"]].drop_duplicates())
+    if "family_size" in table and table.family_size.notna().any():
+        family = int(table.family_size.max())
     text = (
-        f"Difference in Dice between each method and the student alone on the same cases of {experiment.cohort} "
-        f"({plural(int(table.n.max()), 'case')}). Right of the line: the method is better. "
+        f"Difference in Dice between each method and the student alone on the same {experiment.unit}s of "
+        f"{experiment.cohort} ({int(table.n.max())}). Right of the line: the method is better. "
     )
     if many:
         text += (
@@ -109,11 +112,11 @@ def caption(experiment: Experiment, table: pd.DataFrame, many: bool) -> str:
         )
     else:
         given = enumerate_words([modalities_label(s) for s in experiment.shown_subsets])
-        text += f"Given: {given}. Bars are bootstrap 95% intervals over patients."
+        text += f"Given: {given}. Bars are bootstrap 95% intervals over {experiment.unit}s."
     significant = table[table.p_holm < 0.05]
     return text + (
-        f" Below p = 0.05 after Holm's correction (Wilcoxon signed-rank, family of {family} a region): "
-        f"{len(significant)} of {len(table)} comparisons."
+        f" p < 0.05 after Holm's correction (Wilcoxon signed-rank, {plural(family, 'comparison')} a region): "
+        f"{len(significant)} of {len(table)} comparisons{'' if many else ' (full markers; open: not)'}."
     )
 
 
@@ -123,6 +126,6 @@ def alt(table: pd.DataFrame, rows: list[tuple[str, str | None]]) -> str:
     for method, subset in rows:
         mine = table[(table.method == method) & ((table.modalities == subset) | (subset is None))]
         means = mine.groupby("region").dice_gain.mean()
-        gain = ", ".join(f"{r} {means[r]:+.3f}" for r in REGIONS if r in means)
+        gain = ", ".join(f"{r} {signed(means[r])}" for r in REGIONS if r in means)
         parts.append(f"{method_label(method)}{f' from {modalities_label(subset)}' if subset else ''} {gain}")
     return f"Gain in Dice over the student alone: {'; '.join(parts)}."

@@ -10,7 +10,6 @@ from crossmodal.cohort.labels import regions_of
 from crossmodal.figures.wording import REGIONS
 from crossmodal.modalities import ALL, MODALITIES
 
-RANKS = ("best", "median", "worst")
 MARGIN_MM = 12.0  # around the brain
 
 
@@ -20,7 +19,8 @@ def collect_panels(
     """panels.npz and panels.csv for the training cohort's held-out cases.
 
     The rule: cases are ranked by the student's mean Dice over WT, TC and ET (seeds and folds averaged; ties by
-    name); best, median and worst are shown. The slice is the axial one with the most tumour in the reference.
+    name); best, median and worst are shown. The slice is the axial one in which WT, TC and ET of
+    the reference have most voxels together.
 
     panels.npz holds, for each rank, <rank>_<modality> (uint8, 0-255 between the 0.5th and 99.5th percentile of
     the brain), <rank>_reference and <rank>_<role> (uint8: 0 none, 1 WT only, 2 TC without ET, 3 ET), where role
@@ -74,12 +74,11 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
     mine = scores[(scores.method == ranked_by) & (scores.modalities == subset)]
     order = mine.groupby("case").dice.mean().sort_index().sort_values(ascending=False, kind="stable")
     positions = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
-    rows, taken = [], set()
-    for rank in RANKS:
-        case = order.index[positions[rank]]
-        if case in taken:  # fewer than three cases
-            continue
-        taken.add(case)
+    if len(order) < 3:
+        positions = {"best": 0, "worst": 1} if len(order) == 2 else {"only": 0}
+    rows = []
+    for rank, position in positions.items():
+        case = order.index[position]
         for role, method in roles.items():
             run = scores[(scores.method == method) & (scores.case == case)]
             own = run[run.modalities == subset]
@@ -97,17 +96,15 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, root: Path, predictions: Path):
-    """Arrays and rows of one rank: images and segmentations of the case in the slice with the most tumour."""
+    """Arrays and rows of one rank: images and segmentations of the case in one slice."""
     first = networks.iloc[0]
     case = cases[(cases.cohort == first.cohort) & (cases.case == first.case)].iloc[0]
     regions = regions_of(case.release)
     reference, spacing = load_canonical(resolve(case.seg, root))
     nested = nest(reference, regions)
-    images = {
-        m: load_canonical(resolve(case[m], root))[0] for m in MODALITIES if m in first.subset.split("+")
-    }
+    images = {m: load_canonical(resolve(case[m], root))[0] for m in MODALITIES if m in first.subset.split("+")}
     brain = np.any([image != 0 for image in images.values()], axis=0)
-    index = int(np.argmax((nested if nested.any() else brain).astype(bool).sum(axis=(0, 1))))
+    index = int(np.argmax((nested if nested.any() else brain).sum(axis=(0, 1), dtype=int)))
     window = crop(brain, spacing)
     arrays = {f"{rank}_{m}": slice_of(to_bytes(image, brain), index, window) for m, image in images.items()}
     arrays[f"{rank}_reference"] = slice_of(nested, index, window)
@@ -115,9 +112,7 @@ def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, root: Path, pred
     for network in networks.to_dict("records"):
         place = f"{network['cohort']}/{network['method']}/{network['modalities']}"
         folder = predictions / place / f"seed{network['seed']}" / f"fold_{network['fold']}"
-        path = next(
-            (p for e in (".nii.gz", ".nii") if (p := folder / f"{network['case']}{e}").is_file()), None
-        )
+        path = next((p for e in (".nii.gz", ".nii") if (p := folder / f"{network['case']}{e}").is_file()), None)
         if path is None:
             raise LookupError(f"{folder}/{network['case']}.nii.gz is not there")
         arrays[f"{rank}_{network['role']}"] = slice_of(nest(load_canonical(path)[0], regions), index, window)

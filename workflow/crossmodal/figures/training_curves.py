@@ -1,12 +1,13 @@
 """Training curves: each loss term over the epochs, a line a method."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from crossmodal.figures.experiment import Experiment, MissingData
-from crossmodal.figures.style import Drawing, legend_below, method_colour, new_figure
+from crossmodal.figures.experiment import Experiment, MissingDataError
+from crossmodal.figures.style import Drawing, legend_below, method_colour, method_marker, new_figure
 from crossmodal.figures.wording import enumerate_words, method_label, modalities_label
 from crossmodal.modalities import ALL
 
@@ -42,16 +43,14 @@ def draw(experiment: Experiment) -> Drawing:
     subset = experiment.focus_subset
     if subset not in set(curves.modalities):
         subset = next((s for s in curves.modalities if s != ALL), ALL)
-    own = (
-        (curves.modalities == subset) | (curves.method == "teacher") | curves.method.str.endswith("_teacher")
-    )
+    own = (curves.modalities == subset) | (curves.method == "teacher") | curves.method.str.endswith("_teacher")
     # An any-subset network has one training, under all four modalities, whatever it is tested with.
     own |= ~curves.method.isin(curves[curves.modalities == subset].method) & (curves.modalities == ALL)
     lines = collect_lines(curves[own])
     if not lines:
-        raise MissingData("figure_data/curves.csv holds no loss term.")
+        raise MissingDataError("figure_data/curves.csv holds no loss term.")
     kinds = [k for k in KINDS if any(line["kind"] == k for line in lines)]
-    methods = list(dict.fromkeys(line["method"] for line in lines))
+    methods = in_order(experiment, {line["method"] for line in lines})
     columns = min(2, len(kinds))
     rows = -(-len(kinds) // columns)
     legend_columns = 4 if columns == 2 else 2
@@ -62,9 +61,19 @@ def draw(experiment: Experiment) -> Drawing:
         draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
-    handles = [panels[0].plot([], [], color=method_colour(m), label=method_label(m))[0] for m in methods]
+    handles = [
+        panels[0].plot([], [], "-", marker=method_marker(m), ms=3, color=method_colour(m), label=method_label(m))[0]
+        for m in methods
+    ]
     legend_below(figure, handles, legend_columns)
     return Drawing(figure, caption(lines, subset), alt(lines, kinds))
+
+
+def in_order(experiment: Experiment, methods: set[str]) -> list[str]:
+    """As in the other figures: student, the config's order, teacher; networks that only teach come last."""
+    listed = [m for m in experiment.config.get("methods") or [] if m in methods and m not in ("student", "teacher")]
+    listed = ["student", *listed, "teacher"]
+    return [m for m in listed if m in methods] + sorted(methods - set(listed))
 
 
 def collect_lines(curves: pd.DataFrame) -> list[dict]:
@@ -74,17 +83,13 @@ def collect_lines(curves: pd.DataFrame) -> list[dict]:
         terms = list(rows.term.unique())
         for term in terms:
             kind = kind_of(term, set(terms))
-            table = rows[rows.term == term].pivot_table(
-                index="epoch", columns=["seed", "fold"], values="value"
-            )
+            table = rows[rows.term == term].pivot_table(index="epoch", columns=["seed", "fold"], values="value")
             if kind is None or table.empty:
                 continue
             if kind == "distillation":
                 first = table.bfill().iloc[0]
                 table = table / first.where(first.abs() > 0)
-            lines.append(
-                {"method": method, "term": term, "kind": kind, "runs": table.shape[1], "table": table}
-            )
+            lines.append({"method": method, "term": term, "kind": kind, "runs": table.shape[1], "table": table})
     return lines
 
 
@@ -95,12 +100,13 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
         number = seen[line["method"]] = seen.get(line["method"], -1) + 1
         table, colour = line["table"], method_colour(line["method"])
         mean = table.mean(axis=1)
-        marker = "." if len(table) == 1 else None
-        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=marker)
+        # Markers at a few epochs, not the same for each line, so that colour is not the only sign.
+        step = max(1, len(table) // 5)
+        some = (len(seen) * 3 % step, step)
+        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=method_marker(line["method"]))
+        axes.lines[-1].set(markersize=3, markevery=some)
         if table.shape[1] > 1:
-            axes.fill_between(
-                table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0
-            )
+            axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0)
     axes.set_title(KINDS[kind])
     axes.set_xlabel("Epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -114,14 +120,14 @@ def caption(lines: list[dict], subset: str) -> str:
     terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
     runs = max(x["runs"] for x in lines)
     text = f"Loss terms during training for {modalities_label(subset)} (the teacher: all four sequences). "
-    text += (
-        f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest. "
-        * (runs > 1)
+    text += f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest. " * (
+        runs > 1
     )
     text += "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0. "
     if terms:
-        text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}; "
-        text += "a second term of one method is dashed, a third dotted."
+        text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}. "
+    if any(x["method"] == y["method"] and x["kind"] == y["kind"] for x, y in pairwise(lines)):
+        text += "A second term of one method in a panel is dashed, a third dotted."
     return text.strip()
 
 
@@ -130,7 +136,5 @@ def alt(lines: list[dict], kinds: list[str]) -> str:
     parts = []
     for line in lines:
         mean = line["table"].mean(axis=1)
-        parts.append(
-            f"{method_label(line['method'])} {line['term']} from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}"
-        )
+        parts.append(f"{method_label(line['method'])} {line['term']} from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}")
     return f"Training curves in {len(kinds)} panels: {'; '.join(parts)}."

@@ -34,6 +34,12 @@ def subset_order(modalities: str) -> tuple:
     return len(parts), [MODALITIES.index(p) if p in MODALITIES else len(MODALITIES) for p in parts]
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """With a sign unless it is zero, and a minus as wide as the plus."""
+    rounded = round(float(value), digits) + 0.0
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
+
+
 def enumerate_words(items: list[str], conjunction: str = "and") -> str:
     """["a", "b", "c"] → "a, b and c"."""
     items = list(items)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.gain_over_student import gains
 from crossmodal.figures.wording import REGIONS, enumerate_words, method_label, modalities_label, plural
 
@@ -19,7 +19,7 @@ def question(experiment: Experiment) -> str:
     """What the experiment asks, from its methods and subsets."""
     try:
         subsets, methods = experiment.subsets, experiment.methods
-    except MissingData:
+    except MissingDataError:
         return "How well do the methods of this experiment segment a glioma?"
     if len(subsets) <= 3:
         given = enumerate_words([modalities_label(s) for s in subsets], "or")
@@ -38,10 +38,10 @@ def answer(experiment: Experiment) -> dict[str, Any]:
         table = table[table.method == experiment.focus_method]
         table = table[table.modalities == experiment.focus_subset]
         if table.empty:
-            raise MissingData(
+            raise MissingDataError(
                 f"{method_label(str(experiment.focus_method))} is not compared with the student alone."
             )
-    except MissingData as error:
+    except MissingDataError as error:
         return {
             "verdict": "No comparison with the student alone.",
             "text": str(error),
@@ -55,9 +55,7 @@ def answer(experiment: Experiment) -> dict[str, Any]:
         verdict = f"It raises Dice for {enumerate_words(better)} and lowers it for {enumerate_words(worse)}."
     elif better:
         rest = [r["region"] for r in regions if r["region"] not in better]
-        verdict = f"Yes, for {enumerate_words(better)}" + (
-            f"; not shown for {enumerate_words(rest)}." if rest else "."
-        )
+        verdict = f"Yes, for {enumerate_words(better)}" + (f"; not shown for {enumerate_words(rest)}." if rest else ".")
     elif worse:
         verdict = f"No: it lowers Dice for {enumerate_words(worse)}."
     else:
@@ -93,7 +91,7 @@ def means(experiment: Experiment) -> list[dict[str, Any]]:
     try:
         summary = experiment.table("summary")
         method = (experiment.distilled or experiment.methods)[0]
-    except (MissingData, IndexError):
+    except (MissingDataError, IndexError):
         return []
     rows = experiment.at(summary[summary.cohort == experiment.cohort], method, experiment.focus_subset)
     return [
@@ -130,8 +128,8 @@ def made_by(experiment: Experiment) -> list[tuple[str, str]]:
 def tested(experiment: Experiment) -> list[str]:
     """Each scored cohort with its number of cases."""
     try:
-        cases = experiment.per_case.groupby("cohort", sort=False).case.nunique()
-    except MissingData:
+        cases = experiment.per_case.groupby("cohort", sort=False).patient.nunique()
+    except MissingDataError:
         return ["nothing yet"]
     return [f"{plural(count, 'case')} of {cohort}" for cohort, count in cases.items()]
 

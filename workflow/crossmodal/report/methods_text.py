@@ -35,9 +35,10 @@ def data(experiment: Experiment, config: dict[str, Any]) -> str:
     if split.get("file"):
         text += f"The split was taken from {split['file']}. "
     elif split:
+        share = 100 * float(split.get("test_fraction") or 0)
         text += (
-            f"Patients were split once for all methods: {100 * float(split.get('test_fraction') or 0):.0f}% held out for "
-            f"testing, the rest in {split.get('folds', '?')} folds, seed {split.get('seed', 0)}. "
+            f"Patients were split once for all methods: {share:.0f}% held out for testing, "
+            f"the rest in {split.get('folds', '?')} folds, seed {split.get('seed', 0)}. "
         )
     subsets = config.get("subsets") or []
     given = enumerate_words([modalities_label(str(s)) for s in subsets], "or") if len(subsets) <= 6 else ""
@@ -60,10 +61,10 @@ def evaluation(config: dict[str, Any]) -> str:
     """Metrics and statistics."""
     return (
         "Predictions in native geometry were scored for whole tumour (WT), tumour core (TC) and enhancing tumour (ET) "
-        "with Dice and the 95th percentile of the Hausdorff distance (HD95), by the BraTS convention for empty regions. "
-        "Scores of a case were averaged over seeds and folds before any statistic, so no patient counts twice. "
-        "Intervals are bootstrap 95% intervals over patients; gains are paired by case and tested with the Wilcoxon "
-        "signed-rank test, corrected after Holm over all methods and subsets within a cohort and region."
+        "with Dice and the 95th percentile of the Hausdorff distance (HD95), by the BraTS convention for empty "
+        "regions. Scores of a case were averaged over seeds and folds before any statistic, so no patient counts "
+        "twice. Intervals are bootstrap 95% intervals over patients; gains are paired and tested with the Wilcoxon "
+        "signed-rank test, corrected after Holm over all comparisons within a cohort and region."
     )
 
 
@@ -86,12 +87,11 @@ def describe(recipe: dict[str, Any]) -> str:
     steps, teacher = recipe.get("distill") or [], recipe.get("teacher") or {}
     if not steps:
         return "Trained on its own, without distillation."
-    sees = {"all": "all four sequences", "same": "the student's sequences"}.get(
-        str(teacher.get("sees")), "its input"
-    )
+    sees = {"all": "all four sequences", "same": "the student's sequences"}.get(str(teacher.get("sees")), "its input")
+    trained = method_label(str(teacher.get("method") or "teacher"))
     when = {
         "jointly": "A teacher trained in the same iterations",
-        "beforehand": f"A teacher trained beforehand ({method_label(str(teacher.get('method') or 'teacher'))}) and frozen",
+        "beforehand": f"A teacher trained beforehand ({trained}) and frozen",
     }.get(str(teacher.get("trained")), "The network itself")
     matched = [
         f"{LOSSES.get(str(s.get('loss')), str(s.get('loss')))} at the {s.get('at')} (weight {s.get('weight', 1)})"

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from crossmodal.figures.experiment import Experiment, MissingData
+from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.wording import enumerate_words, method_label, plural
 
 
@@ -12,10 +12,8 @@ def warnings(experiment: Experiment) -> list[str]:
     try:
         missing = experiment.unscored_methods
         if missing:
-            found.append(
-                f"No scores for {enumerate_words(list(map(method_label, missing)))}: failed or not run yet."
-            )
-    except MissingData as error:
+            found.append(f"No scores for {enumerate_words(list(map(method_label, missing)))}: failed or not run yet.")
+    except MissingDataError as error:
         found.append(f"Nothing is scored yet: {error}")
     problems = read_problems(experiment)
     errors = problems[problems.severity == "error"] if len(problems) else problems
@@ -54,21 +52,17 @@ def limits(experiment: Experiment) -> list[str]:
             f"{plural(len(seeds), 'seed')}: intervals are over patients and do not hold the spread between trainings."
         )
     try:
-        cases = experiment.per_case[experiment.per_case.cohort == experiment.cohort].case.nunique()
+        cases = experiment.count()
         if cases < 30:
-            found.append(
-                f"{plural(cases, 'held-out case')}: intervals are wide, and small gains cannot be seen."
-            )
+            found.append(f"{plural(cases, 'held-out case')}: intervals are wide, and small gains cannot be seen.")
         if not experiment.externals:
             found.append("All cases come from one cohort; other scanners and hospitals were not tested.")
-    except MissingData:
+    except MissingDataError:
         pass
     chosen = [m for m in config.get("methods") or [] if experiment.recipe(m).get("choice")]
     if chosen:
         names = enumerate_words([method_label(m) for m in chosen])
-        found.append(
-            f"Settings that the papers do not give are this project's choice ({names}): see the recipes."
-        )
+        found.append(f"Settings that the papers do not give are this project's choice ({names}): see the recipes.")
     return found
 
 

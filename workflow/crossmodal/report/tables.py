@@ -31,13 +31,9 @@ def dice_table(experiment: Experiment) -> dict[str, Any] | None:
     if summary.empty:
         return None
     headings = ["Cohort", "Method", "Given", "Cases"]
-    headings += [
-        f"{r} {what}" for r in REGIONS for what in ("Dice", "95% interval", "Dice, present", "HD95 mm")
-    ]
+    headings += [f"{r} {what}" for r in REGIONS for what in ("Dice", "95% interval", "Dice, present", "HD95 mm")]
     rows = []
-    for (cohort, method, modalities), group in summary.groupby(
-        ["cohort", "method", "modalities"], sort=False
-    ):
+    for (cohort, method, modalities), group in summary.groupby(["cohort", "method", "modalities"], sort=False):
         row = [
             cell(cohort),
             cell(method_label(method)),
@@ -77,10 +73,13 @@ def gain_table(experiment: Experiment) -> dict[str, Any] | None:
     headings = ["Cohort", "Given", "Region", "Method", "Against", "Cases", "Gain in Dice", "95% interval"]
     headings += ["p (Wilcoxon)", "p (Holm)", "Gap recovered"]
     rows = [
-        [cell(r.cohort), cell(modalities_label(r.modalities)), cell(r.region), cell(method_label(r.method))]
-        + [cell(method_label(r.baseline)), number(r.n, ".0f"), number(r.dice_gain, "+.3f")]
-        + [cell(EMPTY, "") if pd.isna(r.ci_low) else cell(f"{r.ci_low:+.3f} to {r.ci_high:+.3f}", r.ci_low)]
-        + [number(r.p_wilcoxon, ".2g"), number(r.p_holm, ".2g"), number(r.gap_recovered, ".0%")]
+        [
+            *(cell(r.cohort), cell(modalities_label(r.modalities)), cell(r.region)),
+            *(cell(method_label(r.method)), cell(method_label(r.baseline)), number(r.n, ".0f")),
+            number(r.dice_gain, "+.3f"),
+            cell(EMPTY, "") if pd.isna(r.ci_low) else cell(f"{r.ci_low:+.3f} to {r.ci_high:+.3f}", r.ci_low),
+            *(number(r.p_wilcoxon, ".2g"), number(r.p_holm, ".2g"), number(r.gap_recovered, ".0%")),
+        ]
         for r in table.itertuples()
     ]
     caption = (
