@@ -31,14 +31,7 @@ class Run:
 
     def path(self, scores: Path) -> Path:
         """Where its score file lies below the folder of scores."""
-        return (
-            scores
-            / self.cohort
-            / self.method
-            / self.modalities
-            / f"seed{self.seed}"
-            / f"fold_{self.fold}.csv"
-        )
+        return scores / self.cohort / self.method / self.modalities / f"seed{self.seed}" / f"fold_{self.fold}.csv"
 
 
 def expected_runs(config: dict) -> list[Run]:
@@ -51,9 +44,7 @@ def expected_runs(config: dict) -> list[Run]:
     """
     missing = [key for key in ("cohorts", "methods", "subsets", "seeds", "folds") if key not in config]
     if missing:
-        raise UserError(
-            f"the config lacks {', '.join(missing)}: give the resolved config.yaml of the experiment"
-        )
+        raise UserError(f"the config lacks {', '.join(missing)}: give the resolved config.yaml of the experiment")
     subsets = [subset_name(parse_subset(subset)) for subset in config["subsets"]]
     return [
         Run(str(cohort), str(method), subset, int(seed), int(fold))
@@ -85,9 +76,7 @@ def collect(config: Path, scores: Path, cases: Path, out: Path, models: Path | N
     people = read_cases(cases).set_index(["cohort", "case"])[["patient", "split"]]
     found = {run: _read_scores(run, run.path(scores), people) for run in runs if run.path(scores).is_file()}
     if not found:
-        raise UserError(
-            f"{scores}: holds none of the {len(runs)} score files, such as {runs[0].path(scores)}"
-        )
+        raise UserError(f"{scores}: holds none of the {len(runs)} score files, such as {runs[0].path(scores)}")
     # Each run is sorted by case already; the order of the config is kept, so that tables list it so too.
     table = pd.concat(found.values(), ignore_index=True)[PER_CASE]
     _write(table, out)

@@ -72,8 +72,7 @@ def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
         by_region = group.set_index("region").reindex(REGIONS)
         head = [method, modalities, str(group["n"].max())]
         dice.append(
-            head
-            + [_with_interval(row.dice_mean, row.dice_ci_low, row.dice_ci_high) for row in _each(by_region)]
+            head + [_with_interval(row.dice_mean, row.dice_ci_low, row.dice_ci_high) for row in _each(by_region)]
         )
         others.append(
             head[:2]
@@ -87,9 +86,7 @@ def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
     notes = [_empties(rows), *_notes_of(rows)]
     header = ["Method", "Modalities"]
     metrics = [
-        f"{region} {name}"
-        for name in ("Dice present", "HD95", "lesion Dice", "lesion HD95")
-        for region in REGIONS
+        f"{region} {name}" for name in ("Dice present", "HD95", "lesion Dice", "lesion HD95") for region in REGIONS
     ]
     return [
         render.Table(
@@ -195,11 +192,7 @@ def _notes_of(rows: pd.DataFrame) -> list[str]:
             notes.setdefault(note, []).append(f"{row.method} {row.modalities} {row.region}")
     shown = []
     for note, where in notes.items():
-        place = (
-            "all rows"
-            if len(where) == len(rows)
-            else ", ".join(where[:4]) + (", …" if len(where) > 4 else "")
-        )
+        place = "all rows" if len(where) == len(rows) else ", ".join(where[:4]) + (", …" if len(where) > 4 else "")
         shown.append(f"{note} ({place})")
     return shown
 

@@ -81,9 +81,7 @@ def find_jobs(predictions: Path, cases: Path, cohort: str | None = None) -> list
             raise UserError(f"{path}: {cases} has no case '{name}'; {nearest(name, by_case)}")
         if len(by_case[name]) > 1:
             cohorts = ", ".join(by_case[name]["cohort"])
-            raise UserError(
-                f"{path}: the case '{name}' is in several cohorts ({cohorts}); choose one by --cohort"
-            )
+            raise UserError(f"{path}: the case '{name}' is in several cohorts ({cohorts}); choose one by --cohort")
         row = by_case[name].iloc[0]
         if row["seg"]:
             jobs.append(Job(name, row["release"], Path(row["seg"]), path))
@@ -216,9 +214,7 @@ def _in_parallel(jobs: list[Job], workers: int) -> list[list[dict]]:
             for future in track(as_completed(futures), what, total=len(futures)):
                 future.result()
         except BrokenProcessPool as error:
-            raise UserError(
-                "a scoring process was killed, most likely for memory: use fewer --workers"
-            ) from error
+            raise UserError("a scoring process was killed, most likely for memory: use fewer --workers") from error
         finally:
             for future in futures:
                 future.cancel()

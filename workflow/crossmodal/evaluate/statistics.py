@@ -67,15 +67,14 @@ def gap_recovered(
     share = float(np.mean(method - student) / gap)
     if resamples == 0:
         return share, Interval(np.nan, np.nan)
-    gap_interval = mean_interval(teacher - student, rng, resamples)
-    if not gap_interval.low > 0:
+    if method.size < 2:
+        return share, Interval(np.nan, np.nan, "gap without interval: one patient")
+    if not mean_interval(teacher - student, rng, resamples).low > 0:
         return share, Interval(np.nan, np.nan, "gap without interval: that of teacher − student reaches 0")
 
     def ratio(method, student, teacher, axis):
         return np.mean(method - student, axis=axis) / np.mean(teacher - student, axis=axis)
 
-    if np.ptp((method - student) / gap) == 0 and np.ptp(teacher - student) == 0:
-        return share, Interval(share, share)
     return share, Interval(*_bootstrap((method, student, teacher), ratio, rng, resamples))
 
 

@@ -26,15 +26,10 @@ def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> 
     `n_ref_empty` counts patients without the region in any reference, `n_pred_empty` those in whom no run
     predicted any of it, `runs` the folds × seeds that went in.
     """
-    whole = {
-        cohort: (runs_of(rows), rows["patient"].nunique()) for cohort, rows in per_case.groupby("cohort")
-    }
+    whole = {cohort: (runs_of(rows), rows["patient"].nunique()) for cohort, rows in per_case.groupby("cohort")}
     grouped = list(groups(per_case, ["cohort", "method", "modalities", "region"]))
     return pd.DataFrame(
-        [
-            _row(name, rows, *whole[name[0]], resamples)
-            for name, rows in track(grouped, "rows of summary.csv")
-        ],
+        [_row(name, rows, *whole[name[0]], resamples) for name, rows in track(grouped, "rows of summary.csv")],
         columns=COLUMNS,
     )
 

@@ -1,0 +1,96 @@
+import naive_metrics as naive
+import numpy as np
+import pytest
+from crossmodal.evaluate import metrics
+from crossmodal.evaluate.lesions import lesion_scores
+
+MM = (1.0, 1.0, 1.0)
+
+
+def cubes(*corners, edge=4, shape=(40, 16, 16)):
+    mask = np.zeros(shape, bool)
+    for x, y, z in corners:
+        mask[x : x + edge, y : y + edge, z : z + edge] = True
+    return mask
+
+
+def scores(reference, prediction, spacing=MM):
+    found = lesion_scores(reference, prediction, spacing)
+    return found.dice, found.hd95_mm, found.scored, found.missed, found.false_positives
+
+
+NOTHING, ONE = cubes(), cubes((6, 6, 6))
+
+
+def test_both_empty():
+    assert scores(NOTHING, NOTHING) == (1, 0, 0, 0, 0)
+
+
+def test_missed_lesion():
+    assert scores(ONE, NOTHING) == (0, 374, 1, 1, 0)
+
+
+def test_false_positive_in_an_empty_reference():
+    assert scores(NOTHING, ONE) == (0, 374, 0, 0, 1)
+
+
+def test_false_positive_beside_a_perfect_lesion():
+    assert scores(ONE, cubes((6, 6, 6), (30, 6, 6))) == (0.5, 187, 1, 0, 1)
+
+
+def test_small_reference_lesion_is_not_scored_but_excuses_a_prediction_on_it():
+    small = cubes((30, 6, 6), edge=3)  # 27 mm³
+    assert scores(ONE | small, ONE) == (1, 0, 1, 0, 0)
+    assert scores(ONE | small, ONE | small) == (1, 0, 1, 0, 0)
+    assert scores(small, NOTHING) == (1, 0, 0, 0, 0)
+
+
+def test_threshold_is_a_volume_and_the_limit_itself_is_left_out():
+    slab = np.zeros((40, 16, 16), bool)
+    slab[6:11, 4:14, 6:7] = True  # 50 voxels
+    assert scores(slab, NOTHING)[2] == 0
+    assert scores(slab, NOTHING, spacing=(1.0, 1.0, 1.01))[2] == 1
+
+
+@pytest.mark.parametrize(("gap", "lesions"), [(1, 1), (6, 1), (7, 2)])
+def test_lesions_closer_than_their_dilations_are_one(gap, lesions):
+    # Each side grows by 3: up to 6 voxels between two lesions the dilations touch.
+    assert scores(cubes((4, 6, 6), (4 + 4 + gap, 6, 6)), NOTHING)[2] == lesions
+
+
+def test_one_component_over_two_lesions_counts_whole_for_both():
+    reference = cubes((4, 6, 6), (20, 6, 6))
+    bridge = reference.copy()
+    bridge[4:24, 6:10, 6:10] = True  # 320 voxels over 2 × 64
+    dice, _, scored, missed, false = scores(reference, bridge)
+    assert (scored, missed, false) == (2, 0, 0)
+    assert dice == pytest.approx(2 * 64 / (64 + 320))
+
+
+@pytest.mark.parametrize(("distance", "false"), [(3, 0), (4, 1)])
+def test_component_within_the_dilation_belongs_to_the_lesion(distance, false):
+    assert scores(ONE, cubes((6 + 4 - 1 + distance, 6, 6)))[4] == false
+
+
+def test_components_that_touch_at_a_corner_are_one():
+    reference = cubes((20, 6, 6))
+    assert scores(reference, cubes((4, 4, 4), (8, 8, 8)))[4] == 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_against_the_naive_implementation(seed):
+    reference, prediction = naive.blobs(seed, shape=(26, 24, 20))
+    spacing = [(1.0, 1.0, 1.0), (0.5, 1.0, 3.0), (3.0, 3.0, 3.0)][seed % 3]
+    expected = naive.lesion_wise(reference, prediction, spacing, hd95=metrics.hd95)
+    assert scores(reference, prediction, spacing) == pytest.approx(expected, abs=1e-9)
+    # Handing in the distance of the whole masks is a short cut, never another result.
+    whole = metrics.hd95(reference, prediction, spacing)
+    assert lesion_scores(reference, prediction, spacing, whole) == lesion_scores(reference, prediction, spacing)
+
+
+def test_random_blobs_cover_every_kind_of_outcome():
+    found = [scores(*naive.blobs(seed, shape=(26, 24, 20))) for seed in range(60)]
+    assert any(result[2] > 1 for result in found)  # several lesions
+    assert any(result[3] for result in found)  # missed
+    assert any(result[4] and result[2] for result in found)  # false positives beside lesions
+    assert any(result[0] not in (0, 1) and not result[4] and result[2] == 1 for result in found)

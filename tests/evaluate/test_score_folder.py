@@ -1,0 +1,263 @@
+import time
+
+import naive_metrics as naive
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from crossmodal import cli
+from crossmodal.cohort.labels import regions_of
+from crossmodal.errors import UserError
+from crossmodal.evaluate.metrics import hd95
+from crossmodal.evaluate.score import find_jobs, score_case, score_folder
+from scipy import ndimage
+from small_cohort import write_nifti
+
+SHAPE = (16, 14, 12)
+
+
+def labels(seed, values=(1, 2, 4), dtype=np.uint8):
+    """A label map of nested smooth blobs in the release's own labels."""
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=SHAPE), 1.5)
+    inner, middle, outer = (field > np.quantile(field, q) for q in (0.97, 0.93, 0.85))
+    ncr, ed, et = values
+    return (outer * ed * ~middle + middle * ncr * ~inner + inner * et).astype(dtype)
+
+
+def run(small, **options):
+    out = small.folder / "scores.csv"
+    score_folder(small.predictions, small.cases, out, **options)
+    return pd.read_csv(out)
+
+
+def test_every_number_of_a_table(cohort):
+    spacing = (1.0, 1.5, 2.0)
+    for seed in range(3):
+        cohort.add(f"case{seed}", labels(seed), labels(seed + 10 * (seed != 1)), spacing=spacing)
+    table = run(cohort)
+    assert list(table["case"]) == sorted(["case0", "case1", "case2"] * 3)
+    assert list(table["region"]) == ["WT", "TC", "ET"] * 3
+    for row in table.itertuples():
+        seed = int(row.case[-1])
+        masks = [
+            np.isin(labels(s), {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}[row.region])
+            for s in (seed, seed + 10 * (seed != 1))
+        ]
+        lesion_dice, lesion_hd95, *_ = naive.lesion_wise(*masks, spacing)
+        expected = [
+            naive.dice(*masks),
+            naive.dice(*masks),
+            naive.hd95(*masks, spacing, 373.13),
+            lesion_dice,
+            lesion_hd95,
+            masks[0].sum() * 0.003,
+            masks[1].sum() * 0.003,
+        ]
+        assert list(row[3:10]) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("release", "values"),
+    [("brats2018", (1, 2, 4)), ("brats2023-gli", (1, 2, 3)), ("brats2024-gli", (1, 2, 3)), ("msd-task01", (2, 1, 3))],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_regions_of_each_release_and_type(cohort, release, values, dtype):
+    cohort.add("case", labels(0, values, dtype), labels(1, values), release=release)
+    volumes = run(cohort)[["volume_ref_ml", "volume_pred_ml"]].to_numpy() * 1000
+    own = [[(labels(seed) == value).sum() for value in (1, 2, 4)] for seed in (0, 1)]
+    assert volumes.T.round(6).tolist() == [[ncr + ed + et, ncr + et, et] for ncr, ed, et in own]
+
+
+def test_resection_cavity_lies_outside_the_whole_tumour(cohort):
+    reference = labels(0, (1, 2, 3))
+    cavity = np.where(reference == 1, 4, reference)
+    cohort.add("case", cavity, cavity, release="brats2024-gli")
+    assert run(cohort)["volume_ref_ml"][0] * 1000 == np.isin(cavity, [1, 2, 3]).sum()
+
+
+@pytest.mark.parametrize(("release", "penalty"), [("brats2021", 373.13), ("brats2023-gli", 374)])
+def test_empty_regions(cohort, release, penalty):
+    only_ed = np.zeros(SHAPE, np.uint8)
+    only_ed[4:9, 4:9, 4:9] = 2
+    with_et = only_ed.copy()
+    with_et[5:6, 5, 5] = 3 if release == "brats2023-gli" else 4
+    cohort.add("agreed", only_ed, only_ed, release=release)
+    cohort.add("extra", only_ed, with_et, release=release)
+    cohort.add("missed", with_et, only_ed, release=release)
+    table = run(cohort).set_index(["case", "region"])
+    et = table.xs("ET", level="region")
+    assert et["dice"].to_dict() == {"agreed": 1, "extra": 0, "missed": 0}
+    assert et["dice_present"].isna().to_dict() == {"agreed": True, "extra": True, "missed": False}
+    assert et["hd95_mm"].to_dict() == {"agreed": 0, "extra": penalty, "missed": penalty}
+    # One voxel of ET is below 200 mm³: the postprocessed prediction has none of it. WT and TC have no variant.
+    assert et["dice_et_postprocessed"].to_dict() == {"agreed": 1, "extra": 1, "missed": 0}
+    assert et["hd95_et_postprocessed_mm"].to_dict() == {"agreed": 0, "extra": 0, "missed": penalty}
+    assert table.drop("ET", level="region")["dice_et_postprocessed"].isna().all()
+
+
+@pytest.mark.parametrize(("voxels", "kept"), [(199, False), (200, True)])
+def test_postprocessing_limit(cohort, voxels, kept):
+    prediction = np.zeros((20, 20, 4), np.uint8)
+    prediction.ravel()[:voxels] = 4
+    reference = np.full_like(prediction, 4)
+    cohort.add("case", reference, prediction)
+    et = run(cohort).iloc[2]
+    assert (et["dice_et_postprocessed"] == et["dice"]) == kept
+
+
+def test_parallel_gives_the_same_bytes(cohort):
+    for seed in range(4):
+        cohort.add(f"case{seed}", labels(seed), labels(seed + 1))
+    run(cohort, workers=1)
+    one = (cohort.folder / "scores.csv").read_bytes()
+    run(cohort, workers=2)
+    assert (cohort.folder / "scores.csv").read_bytes() == one
+
+
+def test_cases_without_a_segmentation_and_unfinished_files_are_passed_over(cohort):
+    cohort.add("case", labels(0), labels(0))
+    cohort.add("unlabelled", None, labels(1), split="predict_only")
+    (cohort.predictions / ".writing-x.nii.gz").write_bytes(b"half")
+    (cohort.predictions / "plans.json").write_text("{}")
+    assert set(run(cohort)["case"]) == {"case"}
+
+
+def test_same_name_in_two_cohorts(cohort):
+    cohort.add("case", labels(0), labels(0), cohort="a")
+    cohort.add("case", labels(1), cohort="b")
+    with pytest.raises(UserError, match=r"in several cohorts \(a, b\).*--cohort"):
+        run(cohort)
+    assert run(cohort, cohort="a")["dice"].tolist() == [1, 1, 1]
+    assert run(cohort, cohort="b")["dice"][0] < 1
+    with pytest.raises(UserError, match="no cohort 'c'"):
+        run(cohort, cohort="c")
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+MISTAKES = {
+    "unknown case": (
+        lambda c: c.predict("case9", labels(0)),
+        r"case9\.nii\.gz: .*no case 'case9'.*did you mean 'case",
+    ),
+    "other shape": (lambda c: c.predict("case0", labels(0)[1:]), r"case0\.nii\.gz: has the shape \(15, 14, 12\)"),
+    "four dimensions": (lambda c: c.predict("case0", labels(0)[..., None]), r"case0\.nii\.gz: .*3D label map"),
+    "not an image": (lambda c: (c.predictions / "case0.nii.gz").write_text("hello"), r"case0\.nii\.gz: cannot be read"),
+    "empty file": (lambda c: (c.predictions / "case0.nii.gz").write_bytes(b""), r"case0\.nii\.gz: cannot be read"),
+    "truncated": (lambda c: truncated(c.predict("case0", labels(0))), r"case0\.nii\.gz: cannot be read"),
+    "foreign label": (
+        lambda c: c.predict("case0", labels(0, (1, 2, 3))),
+        r"case0\.nii\.gz: holds 3, but the labels of brats2020 are 0, 1, 2, 4",
+    ),
+    "no whole number": (lambda c: c.predict("case0", labels(0) * np.float32(0.5)), r"case0\.nii\.gz: holds 0\.5"),
+    "not a number": (lambda c: c.predict("case0", np.full(SHAPE, np.nan, np.float32)), r"case0\.nii\.gz: holds nan"),
+    "other spacing": (
+        lambda c: c.predict("case0", labels(0), spacing=(1, 1, 3)),
+        r"case0\.nii\.gz: voxels run RAS at 1 × 1 × 3 mm",
+    ),
+    "flipped": (
+        lambda c: c.predict("case0", labels(0), affine=np.diag([-1.0, -1.0, 1.0, 1.0])),
+        r"case0\.nii\.gz: voxels run LPS",
+    ),
+    "damaged reference": (
+        lambda c: truncated(c.folder / "seg" / "site" / "case0.nii.gz"),
+        r"seg/site/case0\.nii\.gz: cannot",
+    ),
+    "missing reference": (
+        lambda c: (c.folder / "seg" / "site" / "case0.nii.gz").unlink(),
+        r"seg/site/case0\.nii\.gz: cannot",
+    ),
+    "nothing predicted": (lambda c: (c.predictions / "case0.nii.gz").unlink(), r"predictions: no \.nii\.gz file"),
+    "no folder": (lambda c: c.predictions.rename(c.folder / "elsewhere"), r"predictions: no such folder"),
+    "no table": (lambda c: c.cases.unlink(), r"cases\.csv: cannot be read"),
+    "another table": (lambda c: c.cases.write_text("a,b\n1,2\n"), r"cases\.csv: lacks the column cohort"),
+    "unknown release": (
+        lambda c: c.cases.write_text(c.cases.read_text().replace("brats2020", "brats2002")),
+        r"release 'brats2002'.*did you mean 'brats20",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "workers"), [*((mistake, 1) for mistake in MISTAKES), ("truncated", 2), ("foreign label", 2)]
+)
+def test_mistakes_are_named(cohort, mistake, workers):
+    cohort.add("case0", labels(0), labels(0))
+    cohort.add("case1", labels(1), None if mistake == "nothing predicted" else labels(1))
+    make, message = MISTAKES[mistake]
+    make(cohort)
+    with pytest.raises(UserError, match=message):
+        run(cohort, workers=workers)
+    assert not [path.name for path in cohort.folder.iterdir() if "scores" in path.name or ".writing" in path.name]
+
+
+def test_command_ends_with_one_message_and_no_traceback(cohort, monkeypatch, capsys):
+    cohort.add("case0", labels(0), labels(0)[1:])
+    command = ["score", "--predictions", cohort.predictions, "--cases", cohort.cases, "--out", cohort.folder / "s.csv"]
+    monkeypatch.setattr("sys.argv", ["crossmodal", *map(str, command)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("crossmodal: ") and "case0.nii.gz" in error and "Traceback" not in error
+
+
+@pytest.fixture(scope="module")
+def real_pairs(real_cases, tmp_path_factory):
+    """The real references against themselves moved, with enhancing specks added, in full size."""
+    folder = tmp_path_factory.mktemp("real")
+    rows = []
+    for number, case in enumerate(real_cases):
+        seg = case / f"{case.name}_seg.nii.gz"
+        image = nibabel.load(seg)
+        prediction = np.roll(np.asarray(image.dataobj), (3, number, 1), axis=(0, 1, 2)).astype(np.uint8)
+        for speck in np.random.default_rng(number).integers(50, 150, (number * 4, 3)).clip(max=140):
+            prediction[tuple(slice(place, place + 3) for place in speck)] = 4
+        write_nifti(folder / "predictions" / f"{case.name}.nii.gz", prediction, affine=image.affine)
+        rows.append(
+            {
+                "cohort": "real",
+                "case": case.name,
+                "patient": case.name,
+                "release": "brats2021",
+                "split": "test",
+                "seg": seg,
+            }
+        )
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    return find_jobs(folder / "predictions", folder / "cases.csv")
+
+
+def test_real_cases_whole_against_cropped(real_pairs):
+    """No crop, no shared distance, no histogram: the naive algorithms on the full volumes."""
+    job = real_pairs[1]
+    rows = {row["region"]: row for row in score_case(job)}
+    reference, prediction = (np.asarray(nibabel.load(path).dataobj) for path in (job.reference, job.prediction))
+    for region, values in regions_of("brats2021").items():
+        a, b = np.isin(reference, values), np.isin(prediction, values)
+        assert rows[region]["dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
+        assert rows[region]["hd95_mm"] == pytest.approx(hd95(a, b, (1.0, 1.0, 1.0)))
+        assert rows[region]["volume_pred_ml"] == pytest.approx(b.sum() / 1000)
+    lesion = naive.lesion_wise(a, b, (1.0, 1.0, 1.0), hd95=hd95)
+    assert (rows["ET"]["lesion_dice"], rows["ET"]["lesion_hd95_mm"]) == pytest.approx(lesion[:2])
+
+
+def test_real_hd95_is_near_that_of_voxel_surfaces(real_pairs):
+    """Another definition of the surface (voxels with a neighbour outside) must agree to about a voxel."""
+    for job in (real_pairs[0], real_pairs[-1]):
+        reference, prediction = (
+            np.asarray(nibabel.load(path).dataobj) == 2 for path in (job.reference, job.prediction)
+        )
+        crop = ndimage.find_objects((reference | prediction).astype(int))[0]
+        edges = [mask & ~ndimage.binary_erosion(mask) for mask in (reference[crop], prediction[crop])]
+        there, back = (ndimage.distance_transform_edt(~other)[edge] for edge, other in (edges, edges[::-1]))
+        expected = max(np.percentile(there, 95), np.percentile(back, 95))
+        assert hd95(reference, prediction, (1.0, 1.0, 1.0)) == pytest.approx(expected, abs=1.0)
+
+
+def test_a_full_size_case_takes_under_three_seconds_of_one_core(real_pairs):
+    start = time.process_time()
+    score_case(real_pairs[-1])
+    assert time.process_time() - start < 3
