@@ -1,0 +1,42 @@
+rule generate_phantom:
+    output:
+        directory(phantom_folder()),
+    log:
+        f"{LOGS}/generate_phantom.log",
+    threads: 2
+    params:
+        options=[
+            *("--cases", EXPERIMENT["phantom"]["cases"]),
+            *("--spacing", EXPERIMENT["phantom"]["spacing"]),
+            *("--seed", EXPERIMENT["phantom"]["seed"]),
+            *("--site", EXPERIMENT["phantom"]["site"]),
+        ],
+    message:
+        "Generate the embedded glioma phantoms in {output}"
+    shell:
+        "crossmodal cohort phantom {output:q} {params.options:q} --workers {threads} 2>&1 | tee {log:q}"
+
+
+rule check_cohort:
+    input:
+        cohort_inputs,
+    output:
+        cases=f"{RESULTS}/cohort/cases.csv",
+        problems=f"{RESULTS}/cohort/problems.csv",
+    log:
+        f"{LOGS}/check_cohort.log",
+    threads: 2
+    params:
+        path=EXPERIMENT["brats"] or phantom_folder(),
+        name=COHORTS[0],
+        release=EXPERIMENT["release"],
+        on_problem=EXPERIMENT["on_problem"],
+        split=split_options(),
+        external=external_options(),
+        out=subpath(output.cases, parent=True),
+    message:
+        "Check and split the cohort in {params.path}"
+    shell:
+        "crossmodal cohort check {params.path:q} --name {params.name:q} --release {params.release:q}"
+        " --on-problem {params.on_problem} {params.split:q} {params.external:q}"
+        " --workers {threads} --out {params.out:q} 2>&1 | tee {log:q}"

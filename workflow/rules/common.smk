@@ -1,0 +1,175 @@
+# The resolved config and every helper function of the workflow.
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from crossmodal import config as experiments
+from crossmodal.distill import recipe as recipes
+from crossmodal.errors import UserError
+from crossmodal.files import sha256_of, write_json, write_yaml
+from crossmodal.modalities import ALL, all_subsets
+
+try:
+    EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow")
+    experiments.refuse_mixture(EXPERIMENT, Path("results") / EXPERIMENT["experiment"])
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{EXPERIMENT['experiment']}"
+LOGS = f"logs/{EXPERIMENT['experiment']}"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+BUDGET = EXPERIMENT["budget_settings"]
+COHORTS = EXPERIMENT["cohorts"]
+SEEDS = EXPERIMENT["seeds"]
+FOLDS = EXPERIMENT["folds"]
+# Jobs on one machine share its GPUs through --resources gpu=N (docs/cluster.md).
+GPUS_PER_JOB = 0 if EXPERIMENT["device"] == "cpu" else 1
+# name.smk rules name a network by {method}/{modalities}/seed{seed}, and one of its trainings by fold_{fold}.
+MODEL = RESULTS + "/models/{method}/{modalities}/seed{seed}"
+PREDICTIONS = RESULTS + "/predictions/{cohort}/{method}/{modalities}/seed{seed}/fold_{fold}"
+SCORES = RESULTS + "/scores/{cohort}/{method}/{modalities}/seed{seed}/fold_{fold}.csv"
+
+
+def any_of(names):
+    """A wildcard constraint; the + of a subset is an operator of regular expressions."""
+    import re
+
+    return "|".join(map(re.escape, names))
+
+
+wildcard_constraints:
+    method=any_of(EXPERIMENT["recipes"]),
+    modalities=any_of(all_subsets()),
+    cohort=any_of(COHORTS),
+    seed=r"\d+",
+    fold=r"\d+",
+
+
+def phantom_folder():
+    """Where the embedded cohort lies: data/ for the demo's, which data.dvc pins."""
+    phantom = EXPERIMENT["phantom"]
+    name = f"{phantom['site']}-{phantom['cases']}-{phantom['spacing']:g}mm-{phantom['seed']}"
+    return phantom["folder"] or f".cache/phantom-{name}"
+
+
+def cohort_inputs(wildcards):
+    """The embedded cohort, when no other was given. Its own files are checked by content, not by time."""
+    return [ancient(phantom_folder())] if EXPERIMENT["brats"] is None else []
+
+
+def external_options():
+    """--external NAME=PATH[:release] for each cohort that is only tested on."""
+    return [
+        option
+        for item in EXPERIMENT["external"]
+        for option in (
+            "--external",
+            f"{item['name']}={item['path']}" + ("" if item["release"] == "auto" else f":{item['release']}"),
+        )
+    ]
+
+
+def split_options():
+    """Options of `crossmodal cohort check` for the split."""
+    split = EXPERIMENT["split"]
+    options = ["--folds", split["folds"], "--test-fraction", split["test_fraction"]]
+    options += ["--split-seed", split["seed"]]
+    if split["file"] is not None:
+        options += ["--split-file", split["file"]]
+    if EXPERIMENT["predict_unlabelled"]:
+        options += ["--predict-unlabelled"]
+    return options
+
+
+def teacher_manifest(wildcards):
+    """The manifest of a teacher that must be trained first: it changes only when the teacher's weights do."""
+    needed = recipes.teacher_of(EXPERIMENT["recipes"][wildcards.method], wildcards.modalities)
+    if needed is None:
+        return []
+    method, modalities = needed
+    return expand(
+        MODEL + "/fold_{fold}/manifest.json",
+        method=method,
+        modalities=modalities,
+        seed=wildcards.seed,
+        fold=wildcards.fold,
+    )
+
+
+def teacher_option(wildcards, input):
+    """--teacher MODEL_DIR, for a recipe that needs one."""
+    return ["--teacher", Path(input.teacher[0]).parents[1]] if input.teacher else []
+
+
+def override_options(wildcards):
+    """--set key=value for each override of this method's recipe."""
+    changes = EXPERIMENT["overrides"].get(wildcards.method, {})
+    options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    if EXPERIMENT["methods_folder"]:
+        options += ["--methods-folder", EXPERIMENT["methods_folder"]]
+    return options
+
+
+def recipe_hash(wildcards):
+    """Changes when the resolved recipe does, and not when a comment in its file does."""
+    return sha256_of(EXPERIMENT["recipes"][wildcards.method])
+
+
+def networks_trained(wildcards):
+    """How many networks are in a training's memory: a teacher beside the student costs more."""
+    return 2 if EXPERIMENT["recipes"][wildcards.method]["teacher"] else 1
+
+
+def training_memory(wildcards, attempt):
+    """MB of main memory; grows with each attempt."""
+    share = 1 + 0.25 * (networks_trained(wildcards) - 1)
+    return int(1000 * BUDGET["memory_gb"] * share * attempt)
+
+
+def training_minutes(wildcards, attempt):
+    """Minutes; a joint or taught training asks for more, and each attempt for more again."""
+    return max(5, int(60 * BUDGET["runtime_hours"] * networks_trained(wildcards) * attempt))
+
+
+def trained_model(wildcards):
+    """Manifest of the network that serves a prediction."""
+    return expand(
+        MODEL + "/fold_{fold}/manifest.json",
+        method=wildcards.method,
+        modalities=experiments.model_subset(EXPERIMENT, wildcards.method, wildcards.modalities),
+        seed=wildcards.seed,
+        fold=wildcards.fold,
+    )
+
+
+def all_of(pattern):
+    """A file pattern expanded over all that is scored."""
+    return [
+        path
+        for method in EXPERIMENT["methods"]
+        for path in expand(
+            pattern,
+            cohort=COHORTS,
+            method=method,
+            modalities=experiments.scored_subsets(EXPERIMENT, method),
+            seed=SEEDS,
+            fold=FOLDS,
+        )
+    ]
+
+
+def figures_of():
+    """Whose figures `snakemake figures` draws: the experiment's when it has tables, else the reference's."""
+    has_tables = Path(RESULTS, "tables", "per_case.csv").exists()
+    return RESULTS if has_tables else "results/reference"
+
+
+onstart:
+    write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT)
+    write_json(
+        f"{RESULTS}/versions.json",
+        {"python": platform.python_version()}
+        | {name: version(name) for name in ("crossmodal", "nnunetv2", "torch", "snakemake", "numpy")},
+    )

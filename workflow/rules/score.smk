@@ -1,0 +1,81 @@
+rule predict_cases:
+    input:
+        model=trained_model,
+        cases=rules.check_cohort.output.cases,
+    output:
+        directory(PREDICTIONS),
+    log:
+        f"{LOGS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+    benchmark:
+        f"{BENCHMARKS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
+    threads: BUDGET["threads"]
+    resources:
+        gpu=GPUS_PER_JOB,
+        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+    params:
+        model=lambda wildcards, input: Path(input.model[0]).parents[1],
+        device=EXPERIMENT["device"],
+    message:
+        "Predict {wildcards.cohort} with {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold},"
+        " seed {wildcards.seed}"
+    shell:
+        "crossmodal predict-cases --model {params.model:q} --fold {wildcards.fold} --cases {input.cases:q}"
+        " --cohort {wildcards.cohort:q} --modalities {wildcards.modalities} --out {output:q}"
+        " --device {params.device} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule score_predictions:
+    input:
+        predictions=PREDICTIONS,
+        cases=rules.check_cohort.output.cases,
+    output:
+        SCORES,
+    log:
+        f"{LOGS}/score/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
+    message:
+        "Score {wildcards.method} on {wildcards.modalities} of {wildcards.cohort}, fold {wildcards.fold},"
+        " seed {wildcards.seed}"
+    shell:
+        "crossmodal score --predictions {input.predictions:q} --cases {input.cases:q}"
+        " --cohort {wildcards.cohort:q} --out {output:q} --workers {threads} 2>&1 | tee {log:q}"
+
+
+rule collect_scores:
+    input:
+        scores=all_of(SCORES),
+        cases=rules.check_cohort.output.cases,
+    output:
+        per_case=f"{RESULTS}/tables/per_case.csv",
+        cost=f"{RESULTS}/tables/cost.csv",
+    log:
+        f"{LOGS}/collect_scores.log",
+    params:
+        config=f"{RESULTS}/config.yaml",
+        scores=f"{RESULTS}/scores",
+        models=f"{RESULTS}/models",
+    message:
+        "Collect the scores of all methods"
+    shell:
+        "crossmodal collect --config {params.config:q} --scores {params.scores:q} --cases {input.cases:q}"
+        " --models {params.models:q} --out {output.per_case:q} 2>&1 | tee {log:q}"
+
+
+rule build_tables:
+    input:
+        rules.collect_scores.output.per_case,
+    output:
+        summary=f"{RESULTS}/tables/summary.csv",
+        comparisons=f"{RESULTS}/tables/comparisons.csv",
+    log:
+        f"{LOGS}/build_tables.log",
+    params:
+        experiment=RESULTS,
+    message:
+        "Summarise and compare the methods"
+    shell:
+        "crossmodal tables {params.experiment:q} 2>&1 | tee {log:q}"

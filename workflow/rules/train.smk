@@ -1,0 +1,36 @@
+# One training of one network. Its state lies in fold_<k>/state/, outside the outputs, so that Snakemake does
+# not delete it when a job fails: the same command goes on from there.
+rule train_network:
+    input:
+        dataset=rules.preprocess_dataset.output.manifest,
+        arrays=ancient(rules.preprocess_dataset.output.preprocessed),
+        teacher=teacher_manifest,
+    output:
+        checkpoint=MODEL + "/fold_{fold}/checkpoint_final.pth",
+        manifest=MODEL + "/fold_{fold}/manifest.json",
+    log:
+        f"{LOGS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
+    priority: 10
+    threads: BUDGET["threads"] + BUDGET["loader_workers"]
+    resources:
+        gpu=GPUS_PER_JOB,
+        mem_mb=training_memory,
+        runtime=training_minutes,
+    params:
+        dataset=subpath(input.dataset, parent=True),
+        out=subpath(output.manifest, ancestor=2),
+        budget=EXPERIMENT["budget"],
+        device=EXPERIMENT["device"],
+        deterministic="--deterministic" if EXPERIMENT["deterministic"] else "",
+        teacher=teacher_option,
+        overrides=override_options,
+        recipe=recipe_hash,
+    message:
+        "Train {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold}, seed {wildcards.seed}"
+    shell:
+        "crossmodal train --method {wildcards.method:q} {params.overrides:q} --modalities {wildcards.modalities}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --budget {params.budget:q}"
+        " --dataset {params.dataset:q} {params.teacher:q} --out {params.out:q}"
+        " --device {params.device} {params.deterministic} 2>&1 | tee {log:q}"
