@@ -1,0 +1,219 @@
+import numpy as np
+import pandas as pd
+import pytest
+from crossmodal.errors import UserError
+from crossmodal.evaluate.comparisons import COLUMNS as COMPARISONS
+from crossmodal.evaluate.pages import write_tables
+from crossmodal.evaluate.summary import COLUMNS as SUMMARY
+from crossmodal.modalities import all_subsets
+from per_case_maker import ALL, dice_values, rows, stack
+
+pytestmark = pytest.mark.filterwarnings("error")
+CONTRACT = {
+    "summary": "cohort,method,modalities,region,n,dice_mean,dice_ci_low,dice_ci_high,dice_present_mean,"
+    "hd95_mean_mm,hd95_median_mm,lesion_dice_mean",
+    "comparisons": "cohort,modalities,region,method,baseline,n,dice_gain,ci_low,ci_high,p_wilcoxon,p_holm,"
+    "gap_recovered",
+}
+
+
+def experiment(methods=("choi2023", "choi2023_two_stage"), subsets=("t1", "t1ce+flair"), patients=12, seeds=(0,)):
+    """A cohort with teacher, student and methods, each method a known step better."""
+    draw = np.random.default_rng(0)
+    tables = []
+    for region in ("WT", "TC", "ET"):
+        case = dice_values(draw, patients, 0.7, 0.05)
+        for seed in seeds:
+            for step, method in enumerate(("student", *methods)):
+                for subset in subsets:
+                    dice = case + 0.03 * step + draw.normal(0, 0.01, patients)
+                    tables.append(rows(dice, method=method, modalities=subset, seed=seed, region=region))
+            tables.append(rows(case + 0.2, method="teacher", modalities=ALL, seed=seed, region=region))
+    return stack(*tables)
+
+
+def make(folder, table, **options):
+    (folder / "tables").mkdir(exist_ok=True)
+    table.to_csv(folder / "tables" / "per_case.csv", index=False)
+    notes = write_tables(folder, resamples=199, **options)
+    return {path.name: path.read_text() for path in (folder / "tables").iterdir()}, notes
+
+
+def read(folder, name):
+    return pd.read_csv(folder / "tables" / f"{name}.csv", keep_default_na=True)
+
+
+def test_contract_columns_come_first():
+    assert ",".join(SUMMARY).startswith(CONTRACT["summary"])
+    assert ",".join(COMPARISONS).startswith(CONTRACT["comparisons"])
+
+
+def test_summary_and_comparisons(tmp_path):
+    files, notes = make(tmp_path, experiment())
+    assert {"summary.csv", "summary.md", "summary.tex", "comparisons.csv", "comparisons.md", "comparisons.tex"} < set(
+        files
+    )
+    assert "subsets.md" not in files and notes == [] and files["notes.md"] == "No notes.\n"
+    summary, comparisons = read(tmp_path, "summary"), read(tmp_path, "comparisons")
+    assert len(summary) == 3 * (2 * 3 + 1)
+    # Each of two methods against the student and single stage against two stages, at two subsets.
+    assert len(comparisons) == 3 * 2 * 3 and (comparisons["family_size"] == 6).all()
+    stages = comparisons[comparisons["baseline"] == "choi2023_two_stage"]
+    assert set(stages["method"]) == {"choi2023"} and stages["gap_recovered"].isna().all()
+    against = comparisons[comparisons["baseline"] == "student"].groupby("method")
+    assert against["dice_gain"].mean().round(2).to_dict() == {"choi2023": 0.03, "choi2023_two_stage": 0.06}
+    assert against["gap_recovered"].mean().round(1).to_dict() == {"choi2023": 0.2, "choi2023_two_stage": 0.3}
+    assert (comparisons["ci_low"] < comparisons["dice_gain"]).all() and (
+        comparisons["p_holm"] >= comparisons["p_wilcoxon"]
+    ).all()
+
+
+def test_same_bytes_twice_and_from_the_tables_folder(tmp_path):
+    first, _ = make(tmp_path, experiment())
+    second, _ = make(tmp_path, experiment())
+    write_tables(tmp_path / "tables", tmp_path / "elsewhere", resamples=199)
+    assert first == second
+    for path in (tmp_path / "elsewhere").iterdir():
+        assert path.read_text() == first[path.name]
+
+
+def test_a_row_does_not_depend_on_other_methods(tmp_path):
+    make(tmp_path, experiment())
+    many = read(tmp_path, "summary").set_index("method").loc["choi2023"]
+    table = experiment()
+    make(tmp_path, table[table["method"] == "choi2023"])
+    assert read(tmp_path, "summary").set_index("method").equals(many)
+
+
+def test_order_is_that_of_the_config(tmp_path):
+    make(tmp_path, experiment(methods=("zeta", "alpha")))
+    assert list(read(tmp_path, "summary")["method"].unique()) == ["student", "zeta", "alpha", "teacher"]
+    assert list(read(tmp_path, "comparisons")["method"][:2]) == ["zeta", "alpha"]
+    assert list(read(tmp_path, "comparisons")["region"].unique()) == ["WT", "TC", "ET"]
+
+
+def test_fifteen_subsets(tmp_path):
+    table = experiment(methods=("choi2023",), subsets=all_subsets(), patients=4)
+    files, _ = make(tmp_path, table)
+    lines = files["subsets.md"].splitlines()
+    assert sum(line.startswith(("| ●", "| ○")) for line in lines) == 3 * 15
+    student = table[(table["method"] == "student") & (table["region"] == "WT")]
+    first, mean = (next(line for line in lines if line.startswith(start)) for start in ("| ● | ○ | ○ | ○ |", "| Mean"))
+    assert f"{100 * student.loc[student['modalities'] == 't1', 'dice'].mean():.2f}" == first.split("|")[5].strip()
+    assert f"{100 * student.groupby('modalities')['dice'].mean().mean():.2f}" == mean.split("|")[5].strip()
+    # One subset short there is no such table, and the old one goes.
+    files, _ = make(tmp_path, table[table["modalities"] != "t1+t2"])
+    assert "subsets.md" not in files and "subsets.tex" not in files
+
+
+@pytest.mark.parametrize("name", ["summary", "comparisons", "subsets"])
+def test_print_has_all_rows_captions_and_empties(tmp_path, name):
+    table = experiment(methods=("choi2023", "a_b&c%"), subsets=all_subsets(), patients=4)
+    gone = (table["region"] == "ET") & (table["case"] == "case001")
+    table.loc[gone, ["dice_present", "volume_ref_ml"]] = [np.nan, 0]
+    files, _ = make(tmp_path, table)
+    pages, tex = files[f"{name}.md"], files[f"{name}.tex"]
+    tables = pages.count("\n## ") + 1
+    assert pages.count("without the region in the reference:") == tables == tex.count("without the region")
+    assert "ET 1 of 4" in pages and "ET 1 of 4" in tex
+    bodies = tex.split(r"\begin{longtable}{")[1:]
+    assert len(bodies) == tables == tex.count(r"\end{longtable}")
+    for body in bodies:
+        columns = len(body[: body.index("}")])
+        cells = [line for line in body.splitlines() if line.endswith(r"\\") and not line.startswith(r"\caption")]
+        assert {line.replace(r"\&", "").count("&") + 1 for line in cells} == {columns}
+    assert r"a\_b\&c\%" in tex and "a_b&c%" in pages
+    if name == "comparisons":
+        assert f"WT {2 * 15}, TC {2 * 15}, ET {2 * 15}" in pages  # the size of each family
+
+
+def test_region_that_no_reference_has(tmp_path):
+    table = experiment()
+    table.loc[table["region"] == "ET", ["dice_present", "volume_ref_ml"]] = [np.nan, 0]
+    _, notes = make(tmp_path, table)
+    et = read(tmp_path, "summary").set_index("region").loc["ET"]
+    assert et["dice_present_mean"].isna().all() and (et["n_ref_empty"] == 12).all()
+    assert any("no patient has ET in the reference" in note for note in notes)
+
+
+def test_one_method_one_case(tmp_path):
+    files, notes = make(tmp_path, rows([0.7]))
+    summary = read(tmp_path, "summary")
+    assert summary.loc[0, "dice_mean"] == 0.7 and summary["dice_ci_low"].isna().all()
+    assert read(tmp_path, "comparisons").empty and "comparisons.md" not in files
+    assert notes == ["site, summary: no interval from one patient (all rows)"]
+    assert "70.00" in files["summary.md"] and "nan" not in files["summary.md"].lower()
+
+
+@pytest.mark.parametrize(
+    ("left_out", "note"),
+    [
+        ("student", "no pair of patients"),
+        ("teacher", "no patient has teacher, student and method"),
+    ],
+)
+def test_without_student_or_teacher(tmp_path, left_out, note):
+    table = experiment(methods=("choi2023",))
+    _, notes = make(tmp_path, table[table["method"] != left_out])
+    row = read(tmp_path, "comparisons").iloc[0]
+    assert np.isnan(row["gap_recovered"]) and note in row["note"]
+    assert (row["n"] == 0) == (left_out == "student")
+    assert any(note in line for line in notes)
+
+
+def test_missing_seed_is_noted_and_the_rest_is_said(tmp_path):
+    table = experiment(seeds=(0, 1))
+    table = table[(table["method"] != "choi2023") | (table["seed"] == "0")]
+    files, notes = make(tmp_path, table)
+    assert any("1 of 2 runs" in note and "choi2023" in note for note in notes)
+    assert "1 of 2 runs" in files["summary.md"] and "have no partner" in files["comparisons.md"]
+
+
+def test_held_out_cases_alone_count_where_there_are_some(tmp_path):
+    validation = experiment().assign(split="train", dice=0.0)
+    validation["case"] = "validation-" + validation["case"]
+    validation["patient"] = "validation-" + validation["patient"]
+    alone, _ = make(tmp_path, experiment())
+    both, notes = make(tmp_path, stack(validation, experiment()))
+    assert both["summary.csv"] == alone["summary.csv"]
+    assert notes == ["site: 12 validation cases left out: the cohort has a held-out test set"]
+    make(tmp_path, validation)
+    assert (read(tmp_path, "summary")["dice_mean"] == 0).all()
+
+
+def test_notes_of_collect_are_passed_on(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "notes.csv").write_text(
+        "cohort,method,modalities,seed,fold,note\nsite,student,t1,1,0,missing: not scored\n"
+    )
+    files, _ = make(tmp_path, experiment())
+    assert "site student t1 seed 1 fold 0: missing: not scored" in files["notes.md"]
+
+
+def test_a_minimal_per_case_of_the_contract_is_enough(tmp_path):
+    table = experiment().drop(columns=["patient", "split", "dice_et_postprocessed", "hd95_et_postprocessed_mm"])
+    make(tmp_path, table)
+    assert (read(tmp_path, "summary")["n"] == 12).all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda table: table.drop(columns="dice"), "lacks the column dice"),
+        (lambda table: table[:0], "has no row"),
+        (lambda table: stack(table, table[:1]), "a measurement twice"),
+        (lambda table: table.assign(dice=np.nan), "a row without Dice"),
+        (lambda table: table.assign(dice="good"), "could not convert"),
+        (lambda table: table.replace("ET", "NCR"), "the region 'NCR'"),
+        (lambda table: table.replace("t1", "flair+t1"), r"the modalities 'flair\+t1'"),
+    ],
+)
+def test_damaged_per_case_is_named(tmp_path, spoil, message):
+    with pytest.raises(UserError, match=message) as error:
+        make(tmp_path, spoil(experiment()))
+    assert "per_case.csv" in str(error.value)
+
+
+def test_no_per_case(tmp_path):
+    with pytest.raises(UserError, match="crossmodal collect"):
+        write_tables(tmp_path)
