@@ -290,6 +290,20 @@ def report(
     write_report(directory, templates, out or directory / "report.html")
 
 
+@app.command("readme")
+def readme(
+    directory: Annotated[Path, typer.Argument(help="Experiment that the README shows: config.yaml and tables/.")],
+    readme: Annotated[Path, typer.Option(help="Markdown file with the markers results:start and results:end.")] = Path(
+        "README.md"
+    ),
+    picture: Annotated[Path, typer.Option(help="PNG to write.")] = Path("docs/img/reference.png"),
+) -> None:
+    """Rewrite the README's picture and table from an experiment's tables."""
+    from crossmodal.report.readme import write_readme
+
+    write_readme(directory, readme, picture)
+
+
 def main() -> None:
     """Entry point of `crossmodal`: a user's mistake ends in one message and exit code 1."""
     try:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from crossmodal.cohort.labels import to_internal
-from crossmodal.figures.panels import load_canonical, resolve
+from crossmodal.cohort.volumes import load_volume
+from crossmodal.errors import UserError
 from crossmodal.modalities import MODALITIES
 
 CLASSES = {"background": 0, "ED": 1, "NCR": 2, "ET": 3}
@@ -16,7 +16,7 @@ EDGES = np.linspace(-5, 7, 121)  # standard deviations of the brain
 COLUMNS = ["modality", "label", "image", "bin_low", "bin_high", "fraction", "cases"]
 
 
-def collect_class_means(cases: pd.DataFrame, root: Path, out: Path) -> list[str]:
+def collect_class_means(cases: pd.DataFrame, out: Path) -> list[str]:
     """class_mean_histograms.csv: for each modality and class, the share of the class's brain voxels in each bin of
     intensity, in the original and in the class-mean image, over the first training cases (by name)."""
     from crossmodal.figures.collect import write_csv
@@ -26,9 +26,9 @@ def collect_class_means(cases: pd.DataFrame, root: Path, out: Path) -> list[str]
     notes, used = [], 0
     for case in training.to_dict("records"):
         try:
-            add_case(counts, case, root)
+            add_case(counts, case)
             used += 1
-        except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as error:
+        except (UserError, OSError, ValueError, EOFError) as error:
             notes.append(f"class means without {case['case']}: {error}")
     rows = []
     for (modality, label, image), count in counts.items():
@@ -40,14 +40,14 @@ def collect_class_means(cases: pd.DataFrame, root: Path, out: Path) -> list[str]
     return notes if used else [*notes, "no training case with a segmentation, so no class-mean histograms"]
 
 
-def add_case(counts: dict, case: dict, root: Path) -> None:
+def add_case(counts: dict, case: dict) -> None:
     """Add one case's voxels to the histograms."""
-    segmentation, _ = load_canonical(resolve(case["seg"], root))
+    segmentation, _ = load_volume(case["seg"])
     labels = np.zeros(segmentation.shape, dtype=np.uint8)
     for own, internal in to_internal(case["release"]).items():
         labels[np.rint(segmentation) == own] = internal
     for modality in MODALITIES:
-        raw, _ = load_canonical(resolve(case[modality], root))
+        raw, _ = load_volume(case[modality])
         brain = raw != 0
         original = normalise(raw, brain)
         means = class_mean(original, labels)

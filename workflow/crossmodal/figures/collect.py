@@ -46,12 +46,12 @@ def collect_figure_data(
             raise UserError(f"{path}: not found; run the workflow's first steps, or name the file that is meant")
     settings = yaml.safe_load(Path(config).read_text(encoding="utf-8")) or {}
     table = pd.read_csv(cases, dtype={"case": str, "patient": str})
-    root, out = Path(cases).parent, Path(out)
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     notes = collect_curves(Path(models), out)
     notes += collect_correlations(Path(models), out)
-    notes += collect_panels(settings, table, root, Path(predictions), Path(tables) / "per_case.csv", out)
-    notes += collect_class_means(table, root, out)
+    notes += collect_panels(settings, table, Path(predictions), Path(tables) / "per_case.csv", out)
+    notes += collect_class_means(table, out)
     return notes
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from crossmodal.cohort.labels import regions_of
+from crossmodal.cohort.volumes import image_of
+from crossmodal.errors import UserError
 from crossmodal.figures.wording import REGIONS
 from crossmodal.modalities import ALL, MODALITIES
 
 MARGIN_MM = 12.0  # around the brain
 
 
-def collect_panels(
-    config: dict, cases: pd.DataFrame, root: Path, predictions: Path, per_case: Path, out: Path
-) -> list[str]:
+def collect_panels(config: dict, cases: pd.DataFrame, predictions: Path, per_case: Path, out: Path) -> list[str]:
     """panels.npz and panels.csv for the training cohort's held-out cases.
 
     The rule: cases are ranked by the student's mean Dice over WT, TC and ET (seeds and folds averaged; ties by
@@ -37,8 +37,8 @@ def collect_panels(
     arrays, rows, notes = {}, [], []
     for rank, networks in chosen.groupby("rank", sort=False):
         try:
-            drawn, described = cut(rank, networks, cases, root, predictions)
-        except (OSError, ValueError, LookupError, EOFError, nib.filebasedimages.ImageFileError) as error:
+            drawn, described = cut(rank, networks, cases, predictions)
+        except (UserError, OSError, ValueError, LookupError, EOFError) as error:
             notes.append(f"no {rank} case: {error}")
             continue
         arrays |= drawn
@@ -95,14 +95,14 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, root: Path, predictions: Path):
+def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, predictions: Path):
     """Arrays and rows of one rank: images and segmentations of the case in one slice."""
     first = networks.iloc[0]
     case = cases[(cases.cohort == first.cohort) & (cases.case == first.case)].iloc[0]
     regions = regions_of(case.release)
-    reference, spacing = load_canonical(resolve(case.seg, root))
+    reference, spacing = load_canonical(case.seg)
     nested = nest(reference, regions)
-    images = {m: load_canonical(resolve(case[m], root))[0] for m in MODALITIES if m in first.subset.split("+")}
+    images = {m: load_canonical(case[m])[0] for m in MODALITIES if m in first.subset.split("+")}
     brain = np.any([image != 0 for image in images.values()], axis=0)
     index = int(np.argmax((nested if nested.any() else brain).sum(axis=(0, 1), dtype=int)))
     window = crop(brain, spacing)
@@ -115,21 +115,15 @@ def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, root: Path, pred
         path = next((p for e in (".nii.gz", ".nii") if (p := folder / f"{network['case']}{e}").is_file()), None)
         if path is None:
             raise LookupError(f"{folder}/{network['case']}.nii.gz is not there")
-        arrays[f"{rank}_{network['role']}"] = slice_of(nest(load_canonical(path)[0], regions), index, window)
+        arrays[f"{rank}_{network['role']}"] = slice_of(nest(load_canonical(str(path))[0], regions), index, window)
         place = {"slice": index, "row_mm": spacing[1], "column_mm": spacing[0]}
         rows.append({k: v for k, v in network.items() if k != "subset"} | place)
     return arrays, rows
 
 
-def resolve(path: str, root: Path) -> Path:
-    """Paths of cases.csv are absolute, or relative to the folder the workflow runs in (or to the table's own)."""
-    found = Path(path)
-    return found if found.is_absolute() or found.exists() else root / found
-
-
-def load_canonical(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Voxels in right-anterior-superior order, and the spacing in mm."""
-    image = nib.as_closest_canonical(nib.load(path))
+def load_canonical(spec: str) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Voxels of a column of cases.csv in right-anterior-superior order, and the spacing in mm."""
+    image = nib.as_closest_canonical(image_of(spec))
     return np.asarray(image.dataobj), tuple(float(z) for z in image.header.get_zooms()[:3])
 
 

@@ -29,40 +29,45 @@ def draw(experiment: Experiment) -> Drawing:
         raise MissingDataError("figure_data/panels.npz holds no case.")
     given = [m for m in MODALITIES if f"{ranks[0]}_{m}" in arrays]
     roles = [r for r in ROLES if f"{ranks[0]}_{r}" in arrays]
-    base = next(m for m in BASE if m in given)
-    columns = len(given) + 1 + len(roles)
-    height, width = arrays[f"{ranks[0]}_{base}"].shape
+    columns = [*given, "reference", *roles]
+    height, width = arrays[f"{ranks[0]}_{given[0]}"].shape
     scale = rows.row_mm.iloc[0] / rows.column_mm.iloc[0]
-    cell = (TWO_COLUMNS - 0.25) / columns
+    cell = (TWO_COLUMNS - 0.25) / len(columns)
     figure = new_figure(TWO_COLUMNS, len(ranks) * (cell * height * scale / width + 0.2) + 0.65, legend_rows=1)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    panels = figure.subplots(len(ranks), columns, squeeze=False)
+    panels = figure.subplots(len(ranks), len(columns), squeeze=False)
     for i, rank in enumerate(ranks):
-        own = rows[rows["rank"] == rank].set_index("role")
-        for j, modality in enumerate(given):
-            show(panels[i, j], arrays[f"{rank}_{modality}"], scale)
-        for j, role in enumerate(["reference", *roles], start=len(given)):
-            key = f"{rank}_{role}"
-            if key in arrays:
-                show(panels[i, j], arrays[f"{rank}_{base}"], scale)
-                contour(panels[i, j], arrays[key])
-            else:
-                panels[i, j].set_axis_off()
-            if role in own.index:
-                dice = [own.at[role, f"dice_{r}"] for r in REGIONS]
-                panels[i, j].set_xlabel(
-                    " ".join("–" if np.isnan(d) else f".{d * 100:02.0f}" if d < 0.995 else "1" for d in dice)
-                )
-                panels[i, j].xaxis.labelpad = 1.5
+        networks = rows[rows["rank"] == rank].set_index("role")
+        draw_row(panels[i], rank, columns, arrays, networks, scale)
         panels[i, 0].set_ylabel(rank.capitalize())
-    first = rows[rows["rank"] == ranks[0]].set_index("role")
-    titles = [MODALITY_LABELS[m] for m in given] + ["Reference"]
-    titles += [method_label(str(first.at[r, "method"])).replace(", ", ",\n") if r in first.index else r for r in roles]
-    for axes, title in zip(panels[0], titles, strict=True):
-        axes.set_title(title, loc="center", fontsize=SMALL + 0.5)
+    networks = rows[rows["rank"] == ranks[0]].set_index("role")
+    for axes, column in zip(panels[0], columns, strict=True):
+        name = method_label(str(networks.at[column, "method"])) if column in networks.index else column.capitalize()
+        axes.set_title(MODALITY_LABELS.get(column, name.replace(", ", ",\n")), loc="center", fontsize=SMALL + 0.5)
     handles = [panels[0, 0].plot([], [], color=REGION_COLOURS[r], label=REGION_LABELS[r])[0] for r in REGIONS]
     legend_below(figure, handles, 3)
     return Drawing(figure, caption(rows, given), alt(rows))
+
+
+def draw_row(panels, rank: str, columns: list[str], arrays: dict, networks, scale: float) -> None:
+    """One case: plain images of the sequences, then contours on one of them, each with its Dice."""
+    base = next(arrays[f"{rank}_{m}"] for m in BASE if f"{rank}_{m}" in arrays)
+    for axes, column in zip(panels, columns, strict=True):
+        own = arrays.get(f"{rank}_{column}")
+        if own is None:
+            axes.set_axis_off()
+        elif column in MODALITIES:
+            show(axes, own, scale)
+        else:
+            show(axes, base, scale)
+            contour(axes, own)
+        if column in networks.index:
+            axes.set_xlabel(" ".join(short(networks.at[column, f"dice_{r}"]) for r in REGIONS), labelpad=1.5)
+
+
+def short(dice: float) -> str:
+    """Two digits without the zero: .85"""
+    return "–" if np.isnan(dice) else f"{dice:.2f}".removeprefix("0")
 
 
 def show(axes, image: np.ndarray, scale: float) -> None:
@@ -84,13 +89,13 @@ def caption(rows, given: list[str]) -> str:
     """The rule, which cases they are, and which run is shown."""
     cases = rows.drop_duplicates("rank")
     named = enumerate_words([f"{r.rank} {r.case}" for r in cases.itertuples()])
-    ranked_by = method_label(str(cases.get("ranked_by", "student").iloc[0] if "ranked_by" in cases else "student"))
+    ranked_by = method_label(str(cases.ranked_by.iloc[0]) if "ranked_by" in cases else "student")
     first = rows.iloc[0]
     return (
         f"Held-out cases of {first.cohort}, ranked by the mean Dice over WT, TC and ET of {ranked_by}: {named}. "
         f"Given: {modalities_label('+'.join(given))}. The axial slice with the most of all three regions in the "
-        f"reference, the patient's right at the left; contours of seed {first.seed}, fold {first.fold}. Below each prediction: its "
-        "Dice in the whole volume for WT, TC, ET."
+        f"reference, the patient's right at the left; contours of seed {first.seed}, fold {first.fold}. Below each "
+        "prediction: its Dice in the whole volume for WT, TC, ET."
     )
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pandas as pd
 
 from crossmodal.figures.experiment import Experiment, MissingDataError
-from crossmodal.figures.style import Drawing, legend_below, method_colour, method_marker, new_figure
+from crossmodal.figures.style import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Drawing,
+    legend_below,
+    method_colour,
+    method_marker,
+    new_figure,
+)
 from crossmodal.figures.wording import enumerate_words, method_label, modalities_label
 from crossmodal.modalities import ALL
 
@@ -16,24 +24,26 @@ CATEGORY = "Training"
 KINDS = {
     "student": "Segmentation loss, student",
     "teacher": "Segmentation loss, teacher",
-    "distillation": "Distillation, each term over its first value",
+    "distillation": "Distillation, relative to first",
     "validation": "Validation Dice",
+    "gradient": "Distillation/segmentation gradient",
 }
 STYLES = ("-", "--", ":", "-.")
 
 
 def kind_of(term: str, terms: set[str]) -> str | None:
-    """Which panel a column of progress.csv belongs in; None for what is not drawn."""
-    if re.match(r"val\w*dice|\w*dice\w*val|val_dice|dice", term):
+    """Which panel a column of progress.csv belongs in; None for what is not drawn (learning rate, sums)."""
+    if term.startswith("gradient_ratio:"):
+        return "gradient"
+    if re.search("val.*dice|dice.*val", term):
         return "validation"
-    if term.startswith("distill"):
+    if "@" in term or term.startswith("distill"):
         return "distillation"
-    if term.startswith("loss_seg_teacher"):
-        return "teacher"
-    if term.startswith("loss_seg"):
-        return "student"
-    # A network that is only segmented may log one loss, under the name of the sum.
-    return "student" if term == "loss_total" and not any(t.startswith("loss_seg") for t in terms) else None
+    segmentation = re.match(r"(?:loss_)?seg_(teacher|student)", term)
+    if segmentation:
+        return segmentation[1]
+    # A network that only segments may log one loss, under the name of the sum.
+    return "student" if term in ("loss", "loss_total") and not any("seg_" in t for t in terms) else None
 
 
 def draw(experiment: Experiment) -> Drawing:
@@ -51,11 +61,11 @@ def draw(experiment: Experiment) -> Drawing:
         raise MissingDataError("figure_data/curves.csv holds no loss term.")
     kinds = [k for k in KINDS if any(line["kind"] == k for line in lines)]
     methods = in_order(experiment, {line["method"] for line in lines})
-    columns = min(2, len(kinds))
+    columns = 3 if len(kinds) > 4 else min(2, len(kinds))
     rows = -(-len(kinds) // columns)
-    legend_columns = 4 if columns == 2 else 2
+    legend_columns = 4 if columns > 1 else 2
     legend_rows = -(-len(methods) // legend_columns)
-    figure = new_figure(3.6 * columns, 1.75 * rows + 0.16 * legend_rows + 0.2, legend_rows)
+    figure = new_figure(TWO_COLUMNS if columns > 1 else ONE_COLUMN, 1.75 * rows + 0.16 * legend_rows + 0.2, legend_rows)
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes, kind in zip(panels, kinds, strict=False):
         draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
@@ -113,6 +123,14 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
     axes.grid(axis="y")
     if kind == "distillation":
         axes.set_ylim(bottom=0)
+    if kind == "gradient":
+        values = np.concatenate([line["table"].to_numpy().ravel() for line in lines])
+        values = values[np.isfinite(values) & (values > 0)]
+        if values.size:  # whole decades, so that a flat line looks flat
+            axes.set_yscale("log")
+            axes.set_ylim(10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max()) + 1e-9))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
 
 
 def caption(lines: list[dict], subset: str) -> str:
@@ -126,6 +144,8 @@ def caption(lines: list[dict], subset: str) -> str:
     text += "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0. "
     if terms:
         text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}. "
+    if any(x["kind"] == "gradient" for x in lines):
+        text += " The gradient's norm at the tap is that of the weighted term over that of the segmentation's."
     if any(x["method"] == y["method"] and x["kind"] == y["kind"] for x, y in pairwise(lines)):
         text += "A second term of one method in a panel is dashed, a third dotted."
     return text.strip()

@@ -1,6 +1,7 @@
 """report.html: one page that holds everything, made from tables/, figures/ and config.yaml."""
 
 import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from crossmodal.errors import UserError
 
 TEMPLATE = "report.html.j2"
+PICTURES_BYTES = 3_500_000  # of all pictures: base64 adds a third, and the page should stay easy to send
 
 
 def write_report(folder: str | Path, templates: str | Path, out: str | Path) -> Path:
@@ -70,11 +72,33 @@ def load_figures(folder: Path) -> list[dict[str, Any]]:
     index = folder / "index.json"
     if not index.is_file():
         raise UserError(f"{index}: not found; run `crossmodal figures {folder.parent} --out {folder}` first")
+    entries = json.loads(index.read_text(encoding="utf-8"))
+    pictures = fit([(folder / f"{entry['name']}.png").read_bytes() for entry in entries])
     figures = []
-    for entry in json.loads(index.read_text(encoding="utf-8")):
-        data = (folder / f"{entry['name']}.png").read_bytes()
+    for entry, data in zip(entries, pictures, strict=True):
         # Width and height stand in the PNG's header, after its signature and the chunk's length and name.
         width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
         uri = "data:image/png;base64," + base64.b64encode(data).decode()
         figures.append(entry | {"src": uri, "width": width, "height": height})
     return figures
+
+
+def fit(pictures: list[bytes]) -> list[bytes]:
+    """The pictures, the largest with fewer colours as long as they exceed PICTURES_BYTES together."""
+    fitted = list(pictures)
+    for i in sorted(range(len(fitted)), key=lambda i: -len(fitted[i])):
+        if sum(map(len, fitted)) <= PICTURES_BYTES:
+            break
+        fitted[i] = smaller(fitted[i])
+    return fitted
+
+
+def smaller(png: bytes) -> bytes:
+    """The PNG with at most 256 colours, if that makes it smaller."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+        buffer, "png", optimize=True
+    )
+    return min(png, buffer.getvalue(), key=len)

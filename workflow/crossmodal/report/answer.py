@@ -1,12 +1,14 @@
 """The first screen: the question, the answer with its interval, and what made it."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.gain_over_student import gains
-from crossmodal.figures.wording import REGIONS, enumerate_words, method_label, modalities_label, plural
+from crossmodal.figures.wording import REGIONS, enumerate_words, method_label, modalities_label, plural, signed
 
 
 def title(experiment: Experiment) -> str:
@@ -16,7 +18,9 @@ def title(experiment: Experiment) -> str:
 
 
 def question(experiment: Experiment) -> str:
-    """What the experiment asks, from its methods and subsets."""
+    """The config's own question, or one from its methods and subsets."""
+    if experiment.config.get("title"):
+        return str(experiment.config["title"])
     try:
         subsets, methods = experiment.subsets, experiment.methods
     except MissingDataError:
@@ -47,10 +51,14 @@ def answer(experiment: Experiment) -> dict[str, Any]:
             "text": str(error),
             "regions": means(experiment),
         }
+    order = {region: i for i, region in enumerate(REGIONS)}
     regions = [region_gain(row) for row in table.itertuples()]
-    regions.sort(key=lambda r: REGIONS.index(r["region"]) if r["region"] in REGIONS else 3)
-    better = [r["region"] for r in regions if r["low"] > 0]
-    worse = [r["region"] for r in regions if r["high"] < 0]
+    regions.sort(key=lambda r: order.get(r["region"], len(order)))
+    if all(pd.isna(r["low"]) for r in regions):
+        verdict = "Too few cases for an interval."
+        return {"verdict": verdict, "text": explain(experiment, table), "regions": regions}
+    better = [r["region"] for r in regions if r["clear"] > 0]
+    worse = [r["region"] for r in regions if r["clear"] < 0]
     if better and worse:
         verdict = f"It raises Dice for {enumerate_words(better)} and lowers it for {enumerate_words(worse)}."
     elif better:
@@ -59,31 +67,44 @@ def answer(experiment: Experiment) -> dict[str, Any]:
     elif worse:
         verdict = f"No: it lowers Dice for {enumerate_words(worse)}."
     else:
-        verdict = "Not shown: each interval includes no gain."
+        verdict = "A gain is not shown."
+    if experiment.is_phantom:
+        verdict = f"On the phantom: {verdict[0].lower()}{verdict[1:]}"
+    return {"verdict": verdict, "text": explain(experiment, table), "regions": regions}
+
+
+def explain(experiment: Experiment, table: pd.DataFrame) -> str:
+    """What the gains are of, on how many patients or phantoms, and what else was compared."""
     text = (
-        f"Gain in Dice of {method_label(experiment.focus_method)} over the student alone, both given "
-        f"{modalities_label(experiment.focus_subset)}, on {plural(int(table.n.max()), 'held-out case')} of "
-        f"{experiment.cohort}; 95% intervals over patients."
+        f"Gain in Dice of {method_label(str(experiment.focus_method))} over the student alone, both given "
+        f"{modalities_label(experiment.focus_subset)}, on {plural(int(table.n.max()), f'held-out {experiment.unit}')} "
+        f"of {experiment.cohort}; 95% intervals."
     )
-    return {"verdict": verdict, "text": text, "regions": regions}
+    others = len(experiment.distilled) - 1
+    return text + (f" {plural(others, 'more method')}: see the tables." if others > 0 else "")
 
 
 def region_gain(row: Any) -> dict[str, Any]:
     """One region of the answer: the gain as text, its interval, the corrected p-value and the gap closed."""
     gap = getattr(row, "gap_recovered", float("nan"))
+    p = row.p_holm
     return {
         "region": row.region,
-        "value": f"{row.dice_gain:+.3f}",
-        "interval": f"{row.ci_low:+.3f} to {row.ci_high:+.3f}",
+        "value": signed(row.dice_gain),
+        "interval": "" if pd.isna(row.ci_low) else f"{signed(row.ci_low)} to {signed(row.ci_high)}",
         "low": row.ci_low,
-        "high": row.ci_high,
-        "p": ""
-        if pd.isna(row.p_holm)
-        else f"p = {row.p_holm:.3f} (Holm)"
-        if row.p_holm >= 0.001
-        else "p < 0.001 (Holm)",
-        "gap": "" if pd.isna(gap) else f"{100 * gap:.0f}% of the gap to the teacher",
+        "clear": clear_sign(row),
+        "p": "" if pd.isna(p) else "p < 0.001 (Holm)" if p < 0.001 else f"p = {p:.3f} (Holm)",
+        "gap": "" if pd.isna(gap) else f"{signed(100 * gap, 0).lstrip('+')}% of the gap to the teacher",
     }
+
+
+def clear_sign(row: Any) -> int:
+    """1 for a gain, -1 for a loss, 0 where the interval holds zero, the corrected p-value is 0.05 or more, or the
+    difference vanishes in three decimals."""
+    if pd.isna(row.ci_low) or (pd.notna(row.p_holm) and row.p_holm >= 0.05) or abs(row.dice_gain) < 0.0005:
+        return 0
+    return 1 if row.ci_low > 0 else -1 if row.ci_high < 0 else 0
 
 
 def means(experiment: Experiment) -> list[dict[str, Any]]:
@@ -114,7 +135,7 @@ def made_by(experiment: Experiment) -> list[tuple[str, str]]:
     facts = [
         ("Cohort", f"{cohorts[0] if cohorts else '?'} ({source})"),
         ("Tested on", enumerate_words(tested(experiment))),
-        ("Budget", f"{config.get('budget', '?')}: {training(config.get('budget_settings') or {})}"),
+        ("Budget", budget(config)),
         ("Network", network(config)),
         ("Seeds, folds", f"{plural(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), {folds(config)}"),
         (
@@ -122,7 +143,24 @@ def made_by(experiment: Experiment) -> list[tuple[str, str]]:
             ", ".join(f"{k} {v}" for k, v in list(experiment.versions.items())[:6]) or "not recorded",
         ),
     ]
-    return facts
+    lock = config.get("brats_lock")
+    return [*facts, ("Data lock", locked(Path(str(lock))))] if lock else facts
+
+
+def locked(path: Path) -> str:
+    """The DVC lock of the cohort and its hash."""
+    try:
+        outs = yaml.safe_load(path.read_text(encoding="utf-8"))["outs"]
+        return f"{path}, md5 {outs[0]['md5']}"
+    except (OSError, yaml.YAMLError, KeyError, IndexError, TypeError):
+        return f"{path} (not readable here)"
+
+
+def budget(config: dict[str, Any]) -> str:
+    """Name, length of training, and what the budget says of itself."""
+    settings = config.get("budget_settings") or {}
+    title = f" ({settings['title']})" if settings.get("title") else ""
+    return f"{config.get('budget', '?')}: {training(settings)}{title}"
 
 
 def tested(experiment: Experiment) -> list[str]:
@@ -149,20 +187,16 @@ def network(config: dict[str, Any]) -> str:
         str(config.get("backbone") or "plain"), f"nnU-Net, {config.get('backbone')}"
     )
     parts = []
-    if settings.get("features"):
-        parts.append(f"features {'–'.join(str(f) for f in bounds(settings['features']))}")
-    if settings.get("stages"):
-        parts.append(f"{settings['stages']} stages")
+    features = settings.get("features")
+    if isinstance(features, list) and features:
+        parts.append(f"{plural(len(features), 'stage')} of {features[0]} to {features[-1]} features")
+    elif features:
+        parts.append(f"{features} features")
     if settings.get("patch_size"):
         parts.append(f"patch {'×'.join(map(str, settings['patch_size']))}")
     if settings.get("spacing"):
         parts.append(f"spacing {'×'.join(f'{s:g}' for s in settings['spacing'])} mm")
     return f"{backbone}, reduced: {', '.join(parts)}" if parts else f"{backbone} as planned"
-
-
-def bounds(features: Any) -> list[Any]:
-    """First and last of a list of feature counts."""
-    return [features[0], features[-1]] if isinstance(features, list) and len(features) > 1 else [features]
 
 
 def folds(config: dict[str, Any]) -> str:

@@ -85,6 +85,8 @@ def recipes(experiment: Experiment) -> list[dict[str, str]]:
 def describe(recipe: dict[str, Any]) -> str:
     """A recipe in a sentence: who teaches, what the teacher sees, what is matched where."""
     steps, teacher = recipe.get("distill") or [], recipe.get("teacher") or {}
+    if not steps and recipe.get("modalities") == "any":
+        return "One network for every subset, trained with a random subset of the sequences for each sample."
     if not steps:
         return "Trained on its own, without distillation."
     sees = {"all": "all four sequences", "same": "the student's sequences"}.get(str(teacher.get("sees")), "its input")
@@ -92,9 +94,12 @@ def describe(recipe: dict[str, Any]) -> str:
     when = {
         "jointly": "A teacher trained in the same iterations",
         "beforehand": f"A teacher trained beforehand ({trained}) and frozen",
-    }.get(str(teacher.get("trained")), "The network itself")
+        "itself": "The network itself, when it is given all four sequences, is its own teacher",
+    }.get(str(teacher.get("trained")), "A teacher")
     matched = [
         f"{LOSSES.get(str(s.get('loss')), str(s.get('loss')))} at the {s.get('at')} (weight {s.get('weight', 1)})"
         for s in steps
     ]
+    if teacher.get("trained") == "itself":
+        return f"{when}: {enumerate_words(matched)}."
     return f"{when}, given {sees}; {enumerate_words(matched)}."

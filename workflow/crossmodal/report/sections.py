@@ -5,6 +5,8 @@ import pandas as pd
 from crossmodal.figures.experiment import Experiment, MissingDataError
 from crossmodal.figures.wording import enumerate_words, method_label, plural
 
+MOST_WARNINGS = 20
+
 
 def warnings(experiment: Experiment) -> list[str]:
     """What a reader must know before any number: failed methods, nothing scored, cases left out."""
@@ -35,7 +37,7 @@ def read_problems(experiment: Experiment) -> pd.DataFrame:
 def limits(experiment: Experiment) -> list[str]:
     """What this run cannot tell, from its size and settings."""
     config = experiment.config
-    found = []
+    found = ["This is research software: no network here is a medical device or was validated for clinical use."]
     if experiment.is_phantom:
         found.append(
             "The images are simulated. They carry the contrasts of real sequences, not the anatomy, artefacts or "
@@ -67,17 +69,28 @@ def limits(experiment: Experiment) -> list[str]:
 
 
 def notes(experiment: Experiment) -> list[str]:
-    """tables/notes.csv and the warnings of the cohort's check, a line each."""
-    found = []
-    for row in experiment.optional_table("notes").to_dict("records"):
-        values = {k: v for k, v in row.items() if not pd.isna(v) and str(v).strip()}
-        text = values.pop("note", None)
-        where = ", ".join(f"{v}" for v in values.values())
-        found.append(f"{where}: {text}" if text and where else str(text or where))
+    """The notes on the tables (notes.md, which `crossmodal tables` writes, else notes.csv) and the warnings of the
+    cohort's check."""
+    path = experiment.folder / "tables" / "notes.md"
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    else:
+        found = [note_of(row) for row in experiment.optional_table("notes").to_dict("records")]
     problems = read_problems(experiment)
-    for row in problems[problems.severity == "warning"].head(20).itertuples() if len(problems) else []:
-        found.append(f"{row.case}: {row.problem}")
+    warned = problems[problems.severity == "warning"] if len(problems) else problems
+    found += [f"{row.case}: {row.problem}" for row in warned.head(MOST_WARNINGS).itertuples()]
+    if len(warned) > MOST_WARNINGS:
+        found.append(f"{len(warned) - MOST_WARNINGS} more warnings are in cohort/problems.csv")
     return found
+
+
+def note_of(row: dict) -> str:
+    """A row of notes.csv in words: the run it speaks of, and the note."""
+    values = {k: v for k, v in row.items() if not pd.isna(v) and str(v).strip()}
+    text = str(values.pop("note", ""))
+    where = [f"{k} {v:g}" if isinstance(v, int | float) else str(v) for k, v in values.items()]
+    return ": ".join(part for part in (", ".join(where), text) if part)
 
 
 def citations(experiment: Experiment) -> list[str]:
@@ -88,6 +101,11 @@ def citations(experiment: Experiment) -> list[str]:
         "Isensee F, Jaeger PF, Kohl SAA, Petersen J, Maier-Hein KH. nnU-Net: a self-configuring method for deep "
         "learning-based biomedical image segmentation. Nature Methods 18:203–211, 2021. doi:10.1038/s41592-020-01008-z",
     ]
+    if not experiment.is_phantom:
+        found.append(
+            "The data, as its licence asks; for BraTS: Menze et al. 2015, doi:10.1109/TMI.2014.2377694; Bakas et al. "
+            "2017, doi:10.1038/sdata.2017.117; Baid et al. 2021, arXiv:2107.02314"
+        )
     for method in experiment.config.get("methods") or []:
         source = experiment.recipe(method).get("source")
         if source and method not in ("student", "teacher"):

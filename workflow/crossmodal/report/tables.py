@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from crossmodal.figures.experiment import Experiment
-from crossmodal.figures.wording import REGIONS, method_label, modalities_label
+from crossmodal.figures.wording import REGIONS, method_label, modalities_label, signed
 
 EMPTY = "–"
 
@@ -21,48 +21,92 @@ def number(value: Any, form: str = ".3f") -> dict[str, Any]:
 
 
 def result_tables(experiment: Experiment) -> list[dict[str, Any]]:
-    """Dice and HD95 by method; gains over the student."""
-    return [t for t in (dice_table(experiment), gain_table(experiment)) if t]
+    """Dice, gains over the student, the other metrics."""
+    tables = (dice_table(experiment), gain_table(experiment), metrics_table(experiment))
+    return [without_constants(table) for table in tables if table]
+
+
+def without_constants(table: dict[str, Any]) -> dict[str, Any]:
+    """The table without columns that say the same in every row, which its caption then says once."""
+    constant = {}
+    for i, heading in enumerate(table["headings"]):
+        values = {row[i]["text"] for row in table["rows"]}
+        if heading in ("Cohort", "Against") and len(values) == 1:
+            constant[i] = f"{heading}: {values.pop()}. "
+    kept = [i for i in range(len(table["headings"])) if i not in constant]
+    headings = [table["headings"][i] for i in kept]
+    rows = [[row[i] for i in kept] for row in table["rows"]]
+    return table | {"headings": headings, "rows": rows, "caption": "".join(constant.values()) + table["caption"]}
 
 
 def dice_table(experiment: Experiment) -> dict[str, Any] | None:
-    """summary.csv, one row for each cohort, method and subset."""
+    """Mean Dice and interval from summary.csv, one row for each cohort, method and subset."""
     summary = experiment.optional_table("summary")
     if summary.empty:
         return None
-    headings = ["Cohort", "Method", "Given", "Cases"]
-    headings += [f"{r} {what}" for r in REGIONS for what in ("Dice", "95% interval", "Dice, present", "HD95 mm")]
-    rows = []
-    for (cohort, method, modalities), group in summary.groupby(["cohort", "method", "modalities"], sort=False):
-        row = [
-            cell(cohort),
-            cell(method_label(method)),
-            cell(modalities_label(modalities)),
-            number(group.n.max(), ".0f"),
-        ]
-        by_region = group.set_index("region")
-        for region in REGIONS:
-            r = by_region.loc[region] if region in by_region.index else pd.Series(dtype=float)
-            low, high = r.get("dice_ci_low"), r.get("dice_ci_high")
-            interval = cell(EMPTY, "") if pd.isna(low) or low is None else cell(f"{low:.3f}–{high:.3f}", low)
-            row += [number(r.get("dice_mean", float("nan"))), interval]
-            row += [
-                number(r.get("dice_present_mean", float("nan"))),
-                number(r.get("hd95_mean_mm", float("nan")), ".1f"),
-            ]
-        rows.append(row)
+    rows = [[*head, *(dice_cell(regions.get(r)) for r in REGIONS)] for head, regions in by_network(summary)]
     caption = (
-        "Means over held-out cases (seeds and folds of a case averaged first). Dice: 1 where region and prediction "
-        "are both empty. Dice, present: cases without the region left out. HD95 is the 95th percentile of the "
-        "surface distance. Every case: tables/per_case.csv."
+        f"Mean Dice and bootstrap 95% interval over held-out {experiment.unit}s (visits, seeds and folds of each "
+        "averaged first). Dice is 1 where region and prediction are both empty, 0 where one is."
     )
-    return {
-        "id": "table-dice",
-        "title": "Dice and HD95",
-        "headings": headings,
-        "rows": rows,
-        "caption": caption,
+    caption += empties(summary) + " Every case: tables/per_case.csv."
+    headings = ["Cohort", "Method", "Given", "n", *REGIONS]
+    return {"id": "table-dice", "title": "Dice", "headings": headings, "rows": rows, "caption": caption}
+
+
+def metrics_table(experiment: Experiment) -> dict[str, Any] | None:
+    """The other metrics of summary.csv, as far as it has them."""
+    summary = experiment.optional_table("summary")
+    if summary.empty:
+        return None
+    metrics = {
+        "dice_present_mean": ("Dice, present", ".3f"),
+        "hd95_mean_mm": ("HD95, mm", ".1f"),
+        "hd95_median_mm": ("HD95 median, mm", ".1f"),
+        "lesion_dice_mean": ("lesion Dice", ".3f"),
     }
+    metrics = {name: text for name, text in metrics.items() if name in summary}
+    headings = ["Cohort", "Method", "Given", "n", *(f"{r} {text}" for text, _ in metrics.values() for r in REGIONS)]
+    rows = [
+        [*head, *(metric_cell(regions.get(r), name, form) for name, (_, form) in metrics.items() for r in REGIONS)]
+        for head, regions in by_network(summary)
+    ]
+    caption = (
+        "Means over the same. Dice, present: those without the region left out. HD95: 95th percentile of the surface "
+        "distance. Lesion Dice as in BraTS 2023, each lesion counting once, false positives as 0."
+    )
+    return {"id": "table-metrics", "title": "Other metrics", "headings": headings, "rows": rows, "caption": caption}
+
+
+def by_network(summary: pd.DataFrame) -> list[tuple[list[dict[str, Any]], dict[str, pd.Series]]]:
+    """For each cohort, method and subset: the cells that name it, and its row for each region."""
+    found = []
+    for (cohort, method, modalities), group in summary.groupby(["cohort", "method", "modalities"], sort=False):
+        names = [cell(cohort), cell(method_label(method)), cell(modalities_label(modalities))]
+        found.append(([*names, number(group.n.max(), ".0f")], {row.region: row for _, row in group.iterrows()}))
+    return found
+
+
+def dice_cell(row: pd.Series | None) -> dict[str, Any]:
+    """0.853 (0.812–0.889), sorted by the mean."""
+    if row is None or pd.isna(row.dice_mean):
+        return cell(EMPTY, "")
+    interval = "" if pd.isna(row.dice_ci_low) else f" ({row.dice_ci_low:.3f}–{row.dice_ci_high:.3f})"
+    return cell(f"{row.dice_mean:.3f}{interval}", repr(float(row.dice_mean)))
+
+
+def metric_cell(row: pd.Series | None, name: str, form: str) -> dict[str, Any]:
+    """One metric of one region."""
+    return cell(EMPTY, "") if row is None else number(row[name], form)
+
+
+def empties(summary: pd.DataFrame) -> str:
+    """How many patients lack a region, where the table counts them."""
+    if "n_ref_empty" not in summary:
+        return ""
+    counts = summary.groupby(["cohort", "region"], sort=False).n_ref_empty.max()
+    found = [f"{region} {count:.0f} ({cohort})" for (cohort, region), count in counts.items() if count > 0]
+    return f" Empty in the reference: {', '.join(found) or 'none'}."
 
 
 def gain_table(experiment: Experiment) -> dict[str, Any] | None:
@@ -76,15 +120,15 @@ def gain_table(experiment: Experiment) -> dict[str, Any] | None:
         [
             *(cell(r.cohort), cell(modalities_label(r.modalities)), cell(r.region)),
             *(cell(method_label(r.method)), cell(method_label(r.baseline)), number(r.n, ".0f")),
-            number(r.dice_gain, "+.3f"),
-            cell(EMPTY, "") if pd.isna(r.ci_low) else cell(f"{r.ci_low:+.3f} to {r.ci_high:+.3f}", r.ci_low),
+            cell(signed(r.dice_gain), r.dice_gain) if pd.notna(r.dice_gain) else cell(EMPTY, ""),
+            cell(EMPTY, "") if pd.isna(r.ci_low) else cell(f"{signed(r.ci_low)} to {signed(r.ci_high)}", r.ci_low),
             *(number(r.p_wilcoxon, ".2g"), number(r.p_holm, ".2g"), number(r.gap_recovered, ".0%")),
         ]
         for r in table.itertuples()
     ]
     caption = (
-        "Paired by case. Gap recovered: (method − baseline student) over (teacher − student); empty where the teacher "
-        "is not above the student. Holm's correction covers all methods and subsets of one cohort and region."
+        "Paired differences in Dice. Gap recovered: (method − student) over (teacher − student); empty where the "
+        "teacher is not above the student. Holm's correction covers all comparisons of one cohort and region."
     )
     return {
         "id": "table-gain",
@@ -105,7 +149,7 @@ def cost_tables(experiment: Experiment) -> list[dict[str, Any]]:
     headings = [names.get(c, c.replace("_", " ")) for c in table.columns]
     rows = [[cost_cell(column, row[column]) for column in table.columns] for row in table.to_dict("records")]
     caption = "Time and memory of each training as measured in this run; they vary from machine to machine."
-    return [{"id": "table-cost", "title": "Cost", "headings": headings, "rows": rows, "caption": caption}]
+    return [{"id": "table-cost", "title": "Training", "headings": headings, "rows": rows, "caption": caption}]
 
 
 def cost_cell(column: str, value: Any) -> dict[str, Any]:
