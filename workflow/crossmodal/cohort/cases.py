@@ -18,7 +18,7 @@ LONGEST_NAME = 120
 
 @dataclass
 class Case:
-    """One examination: a file (or `file#channel`) for each modality, and a segmentation where there is one."""
+    """One examination: a file (or `file#channel`) for each modality, and a segmentation if there is one."""
 
     name: str
     patient: str
@@ -69,7 +69,7 @@ def write_cases(path: Path, rows: Iterable[Row]) -> None:
 
 
 def name_fault(name: str) -> str | None:
-    """Why a case or patient cannot bear this name, or None. Names become file names, never part of a shell line."""
+    """Why a case or patient cannot bear this name, or None: it will be a file's name (never part of a shell line)."""
     if not name.strip():
         return "is empty"
     if name != name.strip():
@@ -94,9 +94,7 @@ def require_cohort_name(name: str) -> str:
         UserError: it is anything but letters, digits, dots, dashes and underscores.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", name):
-        raise UserError(
-            f"the cohort name '{name}' will not do: use letters, digits, '.', '-' and '_', as in brats2021"
-        )
+        raise UserError(f"the cohort name '{name}' will not do: use letters, digits, '.', '-' and '_', as in brats2021")
     return name
 
 

@@ -1,4 +1,4 @@
-"""`crossmodal cohort check`: from a folder as downloaded to cases.csv, or to a list of what is wrong with it."""
+"""`crossmodal cohort check`: from a folder as downloaded to cases.csv, or to a list of its faults."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -9,7 +9,16 @@ from crossmodal.cohort.checks import Examined, available_cores
 from crossmodal.cohort.cohorts import Cohort, read_cohort
 from crossmodal.cohort.labels import RELEASES
 from crossmodal.cohort.overlap import Identities, remove_overlaps
-from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, warning, write_problems
+from crossmodal.cohort.problems import (
+    ERROR,
+    Problem,
+    error,
+    errors_in,
+    lines_of,
+    printable,
+    warning,
+    write_problems,
+)
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
 from crossmodal.cohort.splits import Place, ToSplit, require_split_options, split_by_patient
 from crossmodal.errors import UserError, nearest
@@ -35,12 +44,16 @@ class Options:
     workers: int | None = None
 
 
+class ListedError(UserError):
+    """Speaks of rows that are in problems.csv already."""
+
+
 def check_cohort(path: Path, out: Path, options: Options) -> None:
-    """Check the cohort at `path` and its external cohorts, split it, and write cases.csv and problems.csv to `out`.
+    """Check the cohort at `path` and its external cohorts, split it, and write cases.csv and problems.csv.
 
     Raises:
-        UserError: there is an error row that `on_problem` does not allow to leave out, or nothing is left to work
-            with. problems.csv is written then too; cases.csv is not, and an older one is removed.
+        UserError: there is an error row that `on_problem` does not allow to leave out, or nothing is left to
+            work with. problems.csv is written then too; cases.csv is not, and an older one is removed.
     """
     cases_file, problems_file = out / "cases.csv", out / "problems.csv"
     if path.resolve() in (cases_file.resolve(), out.resolve()):
@@ -53,9 +66,9 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
     try:
         rows = _checked_rows(path, options, problems)
     except UserError as fault:
-        what, _, remedy = str(fault).partition("; ")
-        if not errors_in(problems):  # else the message only counts rows that are there already
-            problems.append(error("", path, what.removeprefix(f"{path}: "), remedy))
+        if not isinstance(fault, ListedError):
+            what, _, remedy = str(fault).removeprefix(f"{path}: ").partition("; ")
+            problems.append(error("", path, what, remedy))
         write_problems(problems_file, problems)
         cases_file.unlink(missing_ok=True)
         raise
@@ -69,45 +82,60 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
 
 
 def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[Row]:
-    """All rows of cases.csv; what was found wrong on the way is added to `problems`, whether or not this raises."""
+    """All rows of cases.csv; what is wrong is added to `problems` on the way, whether or not this raises."""
     require_split_options(options.folds, options.test_fraction)
     if options.on_problem not in ON_PROBLEM:
         raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
     entries = read_split(options.split_file) if options.split_file else None
-    wanted = [(options.name, path, options.release), *map(parse_external, options.external)]
-    names = [name for name, _, _ in wanted if name is not None]
-    if len(set(names)) < len(names):
-        raise UserError(f"two cohorts bear one name ({', '.join(names)}); name each differently")
-    cohorts = []
-    for name, place, release in wanted:
-        workers = options.workers or available_cores()
-        cohort = read_cohort(place, release, name, options.predict_unlabelled, options.headers_only, workers)
-        problems += _left_out(cohort.problems) if options.on_problem == "skip" else cohort.problems
-        cohorts.append(cohort)
-    if len({cohort.name for cohort in cohorts}) < len(cohorts):
-        raise UserError(f"two cohorts bear the name {cohorts[0].name}; give the first another with --name")
-    shown = _show(problems, 0)
+    cohorts = _read_all(path, options, problems)
+    _show(problems)
     _stop_at_errors(problems, options.on_problem)
     if options.headers_only:
         return []
-    sound = [_sound(cohort) for cohort in cohorts]
-    places, trouble = _places(sound[0], entries, options)
+    first, *others = cohorts
+    later: list[Problem] = []  # found from here on, and shown apart
+    try:
+        return _rows_of(first, others, entries, options, later)
+    finally:
+        problems += later
+        _show(later)
+
+
+def _read_all(path: Path, options: Options, problems: list[Problem]) -> list[Cohort]:
+    """The cohort and its external cohorts, each under a name of its own."""
+    wanted = [(options.name, path, options.release), *map(parse_external, options.external)]
+    cohorts: list[Cohort] = []
+    for name, place, release in wanted:
+        workers = options.workers or available_cores()
+        cohort = read_cohort(place, release, name, options.predict_unlabelled, options.headers_only, workers)
+        if cohort.name in [other.name for other in cohorts]:
+            raise UserError(f"{place}: another cohort is named '{cohort.name}' too; give each a name of its own")
+        problems += _left_out(cohort.problems) if options.on_problem == "skip" else cohort.problems
+        cohorts.append(cohort)
+    return cohorts
+
+
+def _rows_of(
+    first: Cohort, others: list[Cohort], entries: list[Entry] | None, options: Options, problems: list[Problem]
+) -> list[Row]:
+    """The sound cases with their places: the first cohort split, the others less what overlaps with its training."""
+    sound = _sound(first)
+    places, trouble = _places(first, sound, entries, options)
     problems += trouble
-    if errors_in(trouble):
-        _show(problems, shown)
-        _stop_at_errors(problems, "stop")
-    rows = [_row(cohorts[0], one, places[one.case.name]) for one in sound[0] if one.case.name in places]
-    training = [one for one in sound[0] if places.get(one.case.name, Place("")).split == "train"]
-    mappings = [*options.name_mapping, *(file for cohort in cohorts for file in cohort.found.mappings)]
-    identities = Identities(mappings)
-    for cohort, candidates in zip(cohorts[1:], sound[1:], strict=True):
-        kept, removed = remove_overlaps(candidates, training, identities)
+    _stop_at_errors(trouble, "stop")  # no case is the culprit that could be left out
+    rows = [_row(first, one, places[one.case.name]) for one in sound if one.case.name in places]
+    training = [one for one in sound if places.get(one.case.name, Place("")).split == "train"]
+    shipped = [file for cohort in (first, *others) for file in cohort.found.mappings]
+    identities = Identities([*options.name_mapping, *shipped])
+    for cohort in others:
+        kept, removed = remove_overlaps(_sound(cohort), training, identities)
         problems += removed
+        gone = len(cohort.examined) - len(kept)
+        if gone:
+            print(f"{cohort.name}: {gone} of {len(cohort.examined)} cases left out, {len(kept)} to test on")
         if not kept:
-            _show(problems, shown)
             raise UserError(f"{cohort.path}: every case overlaps with training; test on another cohort")
         rows += [_row(cohort, one, _external_place(one)) for one in kept]
-    _show(problems, shown)
     return rows
 
 
@@ -119,9 +147,7 @@ def parse_external(given: str) -> tuple[str, Path, str]:
     """
     name, equals, rest = given.partition("=")
     if not (equals and name and rest):
-        raise UserError(
-            f"--external {given}: write NAME=PATH or NAME=PATH:RELEASE, as in ucsf=/data/ucsf:table"
-        )
+        raise UserError(f"--external {given}: write NAME=PATH or NAME=PATH:RELEASE, as in ucsf=/data/ucsf:table")
     place, colon, release = rest.rpartition(":")
     if not colon or Path(rest).exists():
         return require_cohort_name(name), Path(rest), "auto"
@@ -131,7 +157,7 @@ def parse_external(given: str) -> tuple[str, Path, str]:
 
 
 def _places(
-    sound: list[Examined], entries: list[Entry] | None, options: Options
+    cohort: Cohort, sound: list[Examined], entries: list[Entry] | None, options: Options
 ) -> tuple[dict[str, Place], list[Problem]]:
     places = {one.case.name: Place("predict_only") for one in sound if one.labels is None}
     labelled = [
@@ -141,11 +167,13 @@ def _places(
     ]
     if not labelled:
         what = "has no case with a segmentation: nothing can be trained on it"
-        return places, [warning("", "", what, "nothing, if you only predict")]
+        return places, [warning("", cohort.path, what, "nothing, if you only predict")]
     if entries is None:
         more, problems = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
     else:
-        more, problems = apply_split(entries, labelled, options.folds, options.split_seed, options.split_file)
+        bad = frozenset(one.case.name for one in cohort.examined) - {one.case.name for one in sound}
+        source = str(options.split_file)
+        more, problems = apply_split(entries, labelled, options.folds, options.split_seed, source, bad)
     return places | more, problems
 
 
@@ -168,9 +196,7 @@ def _external_place(one: Examined) -> Place:
 
 def _row(cohort: Cohort, one: Examined, place: Place) -> Row:
     case = one.case
-    return Row(
-        cohort.name, case.name, case.patient, case.release, place.split, place.fold, case.files, one.sha256
-    )
+    return Row(cohort.name, case.name, case.patient, case.release, place.split, place.fold, case.files, one.sha256)
 
 
 def _left_out(problems: list[Problem]) -> list[Problem]:
@@ -180,11 +206,9 @@ def _left_out(problems: list[Problem]) -> list[Problem]:
     ]
 
 
-def _show(problems: list[Problem], shown: int) -> int:
-    """Print the problems from `shown` on; returns how many are shown now."""
-    for line in lines_of(problems[shown:]):
+def _show(problems: list[Problem]) -> None:
+    for line in lines_of(problems):
         print(line)
-    return len(problems)
 
 
 def _stop_at_errors(problems: list[Problem], on_problem: str) -> None:
@@ -193,9 +217,10 @@ def _stop_at_errors(problems: list[Problem], on_problem: str) -> None:
         return
     if wrong:
         first = wrong[0]
-        raise UserError(
-            f"{len(wrong)} error{'s' if len(wrong) > 1 else ''}, the first: {first.file or first.case}: {first.problem}; "
-            "mend what problems.csv lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
+        count = f"{len(wrong)} error{'s' if len(wrong) > 1 else ''}"
+        raise ListedError(
+            f"{count}, the first: {printable(first.file or first.case)}: {first.problem}; mend what problems.csv "
+            "lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
         )
 
 

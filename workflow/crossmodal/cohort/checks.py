@@ -17,7 +17,7 @@ import numpy as np
 from crossmodal.cohort.cases import Case
 from crossmodal.cohort.headers import GEOMETRY_TOLERANCE, Header, read_header
 from crossmodal.cohort.labels import RELEASES, labels_of, regions_of
-from crossmodal.cohort.problems import ERROR, Fault, Problem, error, warning
+from crossmodal.cohort.problems import ERROR, BadFileError, Problem, error, warning
 from crossmodal.cohort.volumes import split_spec
 from crossmodal.cohort.voxels import ImageFacts, image_facts, label_values, read_voxels
 from crossmodal.modalities import MODALITIES
@@ -44,7 +44,7 @@ class Examined:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over the files' SHA-256 (hexadecimal, concatenated) in the order t1, t1ce, t2, flair, seg."""
+        """SHA-256 over the files' SHA-256 (hexadecimal, joined) in the order t1, t1ce, t2, flair, seg."""
         files = [split_spec(self.case.files[c])[0] for c in (*MODALITIES, "seg") if c in self.case.files]
         return hashlib.sha256("".join(self.hashes[file] for file in files).encode()).hexdigest()
 
@@ -57,9 +57,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_parallel(
-    function: Callable[[Item], Result], items: list[Item], what: str, workers: int
-) -> list[Result]:
+def in_parallel(function: Callable[[Item], Result], items: list[Item], what: str, workers: int) -> list[Result]:
     """function(item) for every item, in the items' order, with progress."""
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
@@ -82,7 +80,7 @@ def examine_headers(case: Case) -> Examined:
             header = examined.headers[path]
             _require_dimensions(header, channel)
             of_column[column] = header
-        except Fault as fault:
+        except BadFileError as fault:
             row = error(case.name, path, fault.problem, fault.remedy)
             if row not in examined.problems:  # the channels of a 4D file share their faults
                 examined.problems.append(row)
@@ -97,15 +95,20 @@ def examine_voxels(examined: Examined) -> Examined:
         columns = [column for column, spec in case.files.items() if split_spec(spec)[0] == path]
         try:
             voxels, examined.hashes[path] = read_voxels(path, header)
-            for column in columns:
-                channel = split_spec(case.files[column])[1]
-                volume = voxels if channel is None else voxels[..., channel]
+        except BadFileError as fault:
+            examined.problems.append(error(case.name, path, fault.problem, fault.remedy))
+            continue
+        for column in columns:
+            channel = split_spec(case.files[column])[1]
+            volume = voxels if channel is None else voxels[..., channel]
+            try:
                 if column == "seg":
                     examined.labels = label_values(volume)
                 else:
                     examined.images[column] = image_facts(volume, header.affine)
-        except Fault as fault:
-            examined.problems.append(error(case.name, path, fault.problem, fault.remedy))
+            except BadFileError as fault:
+                row = error(case.name, case.files[column], fault.problem, fault.remedy)
+                examined.problems.append(row)
     examined.headers = {}
     examined.problems += _images_that_cannot_be(case, examined.images)
     return examined
@@ -126,9 +129,7 @@ def check_labels(examined: Examined) -> list[Problem]:
         what = f"has labels {sorted(unknown)}, where {case.release} has {legal}"
         return [error(case.name, case.files["seg"], what, remedy)]
     if not examined.labels & set(regions_of(case.release)["WT"]):
-        return [
-            warning(case.name, case.files["seg"], "is empty: no voxel of a tumour", "check it in a viewer")
-        ]
+        return [warning(case.name, case.files["seg"], "is empty: no voxel of a tumour", "check it in a viewer")]
     return []
 
 
@@ -138,8 +139,9 @@ def check_duplicates(cohort: Iterable[Examined]) -> list[Problem]:
     problems = []
     for examined in sorted(cohort, key=lambda one: one.case.name):
         shared: dict[str, list[str]] = {}
-        for modality, facts in examined.images.items():
-            if not facts.is_blank:
+        for modality in MODALITIES:
+            facts = examined.images.get(modality)
+            if facts is not None and not facts.is_blank:
                 other = owner.setdefault(facts.content, examined.case.name)
                 if other != examined.case.name:
                     shared.setdefault(other, []).append(modality)
@@ -152,11 +154,9 @@ def check_duplicates(cohort: Iterable[Examined]) -> list[Problem]:
 def _require_dimensions(header: Header, channel: int | None) -> None:
     shape = "×".join(map(str, header.shape))
     if channel is None and len(header.shape) != 3:
-        raise Fault(
-            f"is {len(header.shape)}D ({shape}) where 3D is due", "split it into one 3D file a modality"
-        )
+        raise BadFileError(f"is {len(header.shape)}D ({shape}) where 3D is due", "split it into one 3D file a modality")
     if channel is not None and header.shape[3:] != (CHANNELS_DUE,):
-        raise Fault(
+        raise BadFileError(
             f"has dimensions {shape}, where 4D with {CHANNELS_DUE} channels is due",
             "unpack the release again",
         )
@@ -174,24 +174,15 @@ def _geometries_that_differ(case: Case, of_column: dict[str, Header]) -> list[Pr
             alike[column] = header
             continue
         what = f"is {_times(header.shape[:3])}, where the case's other files are {_times(usual)}"
-        problems.append(
-            error(case.name, case.files[column], what, "resample all files of a case to one grid")
-        )
-    agree = {
-        column: [_same_place(one.affine, two.affine) for two in alike.values()]
-        for column, one in alike.items()
-    }
+        problems.append(error(case.name, case.files[column], what, "resample all files of a case to one grid"))
+    agree = {column: [_same_place(one.affine, two.affine) for two in alike.values()] for column, one in alike.items()}
     if not alike:
         return problems
     reference = max(agree, key=lambda column: sum(agree[column]))
     for column, header in alike.items():
         if not _same_place(header.affine, alike[reference].affine):
-            what = (
-                f"has another affine than {Path(case.files[reference]).name}: it lies elsewhere, or is turned"
-            )
-            problems.append(
-                error(case.name, case.files[column], what, "register and resample it to the others' grid")
-            )
+            what = f"has another affine than {Path(case.files[reference]).name}: it lies elsewhere, or is turned"
+            problems.append(error(case.name, case.files[column], what, "register and resample it to the others' grid"))
     return problems
 
 
@@ -209,17 +200,13 @@ def _images_that_cannot_be(case: Case, images: dict[str, ImageFacts]) -> list[Pr
     for modality, facts in images.items():
         file = case.files[modality]
         if facts.is_blank:
-            problems.append(
-                error(case.name, file, f"{modality} is 0 everywhere", "export this modality again")
-            )
+            problems.append(error(case.name, file, f"{modality} is 0 everywhere", "export this modality again"))
             continue
         twin = first.setdefault(facts.content, modality)
         if twin != modality:
             what = f"{modality} and {twin} are the same image"
             problems.append(
-                error(
-                    case.name, file, what, f"put the right file in place of one (compare {case.files[twin]})"
-                )
+                error(case.name, file, what, f"put the right file in place of one (compare {case.files[twin]})")
             )
     heads = [modality for modality, facts in images.items() if facts.looks_like_a_head]
     if heads:

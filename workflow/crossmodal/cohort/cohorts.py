@@ -34,7 +34,7 @@ class Cohort:
 def read_cohort(
     path: Path, release: str, name: str | None, predict_unlabelled: bool, headers_only: bool, workers: int
 ) -> Cohort:
-    """Find the cases at `path`, examine every file, and collect the problems; tells on stdout what it took it for.
+    """Find the cases at `path`, examine every file, collect the problems; says on stdout what it took it for.
 
     Args:
         name: the cohort's name; by default its release, or for a table the name of its folder.
@@ -50,21 +50,25 @@ def read_cohort(
     problems += _leave_unlabelled(found, predict_unlabelled)
     if not found.cases:
         raise UserError(f"{path}: no case has a segmentation; to predict them, ask with --predict-unlabelled")
+    if found.release:
+        _tell(path, found)
     examined = _examine(found, headers_only, workers)
     if not found.release and not headers_only:
         problems += _settle_release(path, found, examined)
-    for note in (f"{path}: taken for {found.release or 'BraTS-GLI'} ({found.why})", *found.notes):
-        print(printable(note))
-    if found.release and found.release != "table":
-        regions = (
-            f"{region} {'+'.join(map(str, values))}" for region, values in regions_of(found.release).items()
-        )
-        print(f"labels: {', '.join(regions)}")
+        _tell(path, found)
     for one in examined:
         problems += one.problems
         problems += check_labels(one) if one.case.release else []
     problems += check_duplicates(examined)
     return Cohort(require_cohort_name(name or _default_name(path, found)), path, found, examined, problems)
+
+
+def _tell(path: Path, found: Found) -> None:
+    for note in (f"{path}: taken for {found.release or 'BraTS-GLI'}: {found.why}", *found.notes):
+        print(printable(note))
+    if found.release and found.release != "table":
+        regions = (f"{region} {'+'.join(map(str, values))}" for region, values in regions_of(found.release).items())
+        print(f"  labels: {', '.join(regions)}")
 
 
 def _default_name(path: Path, found: Found) -> str:
@@ -75,7 +79,7 @@ def _default_name(path: Path, found: Found) -> str:
 
 
 def _leave_unlabelled(found: Found, predict_unlabelled: bool) -> list[Problem]:
-    """Without being asked to predict them: a release's unlabelled part is left out, a case that lacks one is an error."""
+    """Unless they are to be predicted: a release's unlabelled part is left out, any other such case is an error."""
     if predict_unlabelled:
         return []
     ask = "ask for their prediction with --predict-unlabelled"
@@ -96,13 +100,13 @@ def _examine(found: Found, headers_only: bool, workers: int) -> list[Examined]:
     start = time.monotonic()
     examined = in_parallel(examine_headers, found.cases, "headers read", workers)
     seconds = max(time.monotonic() - start, 1e-3)
-    print(f"headers of {len(examined)} cases read in {seconds:.1f} s ({len(examined) / seconds:.0f} cases/s)")
+    print(f"  headers of {len(examined)} cases read in {seconds:.1f} s ({len(examined) / seconds:.0f} cases/s)")
     whole = [one for one in examined if one.is_sound]
     if whole and not headers_only:
         start = time.monotonic()
         in_parallel(examine_voxels, whole, "cases checked", workers)
         seconds = max(time.monotonic() - start, 1e-3)
-        print(f"voxels of {len(whole)} cases read in {seconds:.1f} s ({len(whole) / seconds:.1f} cases/s)")
+        print(f"  voxels of {len(whole)} cases read in {seconds:.1f} s ({len(whole) / seconds:.1f} cases/s)")
     return examined
 
 
@@ -111,9 +115,7 @@ def _settle_release(path: Path, found: Found, examined: list[Examined]) -> list[
     labels = set().union(*(one.labels or () for one in examined))
     release, why = gli_release(found.cases, labels)
     if not release:
-        return [
-            error("", path, why, "say which with --release brats2023-gli or brats2024-gli (or brats2021)")
-        ]
+        return [error("", path, why, "say which with --release brats2023-gli or brats2024-gli (or brats2021)")]
     found.release, found.why = release, why
     for one in examined:
         one.case.release = release

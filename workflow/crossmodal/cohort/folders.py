@@ -11,6 +11,7 @@ from crossmodal.errors import UserError
 from crossmodal.modalities import MODALITIES
 
 DEEPEST = 4  # levels between the path given and a case folder
+MOST_FOLDERS = 50_000
 _SUFFIXES = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
     "t1ce": "t1ce", "t1c": "t1ce", "t1gd": "t1ce",
@@ -18,9 +19,7 @@ _SUFFIXES = {
     "flair": "flair", "t2f": "flair",
     "seg": "seg",
 }  # fmt: skip
-_IMAGE = re.compile(
-    rf"(?:(?P<case>.*)[_-])?(?P<suffix>{'|'.join(_SUFFIXES)})\.nii(?:\.gz)?", re.IGNORECASE | re.DOTALL
-)
+_IMAGE = re.compile(rf"(?:(?P<case>.*)[_-])?(?P<suffix>{'|'.join(_SUFFIXES)})\.nii(?:\.gz)?", re.IGNORECASE | re.DOTALL)
 _NIFTI = re.compile(r".+\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
 _MISNAMED_SEGMENTATION = re.compile(r".*seg.*\.nii(\.gz)?", re.IGNORECASE | re.DOTALL)
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r"}
@@ -36,19 +35,23 @@ class Folder:
 
 
 def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[Folder], list[Problem]]:
-    """Every case folder at or below `root`, sorted by path; folders named as cases count even when they are empty.
+    """Every case folder at or below `root`, sorted by path; a folder named as a case counts even when empty.
 
     Raises:
         UserError: a folder cannot be listed, or the cases' files lie in one folder together.
     """
     found, problems = [], []
-    level = [root]
+    level, seen = [root], 0
     for depth in range(DEEPEST + 1):
         deeper = []
         for path in level:
             entries = _list(path)
+            seen += 1
+            if seen > MOST_FOLDERS:
+                raise UserError(f"{root}: holds more than {MOST_FOLDERS} folders; give the folder of the release")
             images = [match for entry in entries if (match := _IMAGE.fullmatch(entry.name))]
-            if is_case_name(path.name) or (images and depth > 0):
+            is_leaf = not any(entry.is_dir() for entry in entries)
+            if (images and depth > 0) or (is_case_name(path.name) and (images or is_leaf)):
                 found.append(Folder(path, tuple(entries), _grade(path)))
                 continue
             if len({match["case"] for match in images}) > 1:
@@ -97,16 +100,12 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
         _take_misnamed_segmentation(name, strangers, candidates, problems)
     for stranger in strangers:
         problems.append(
-            warning(
-                name, stranger, "is an extra file, and is not used", "nothing, if it is meant to be there"
-            )
+            warning(name, stranger, "is an extra file, and is not used", "nothing, if it is meant to be there")
         )
     for what, files in candidates.items():
         if len(files) > 1:
             both = " and ".join(file.name for file in files)
-            problems.append(
-                error(name, path, f"has {len(files)} files for {what}: {both}", "keep one of them")
-            )
+            problems.append(error(name, path, f"has {len(files)} files for {what}: {both}", "keep one of them"))
         case.files[what] = str(files[0])
     for modality in MODALITIES:
         if modality not in case.files:

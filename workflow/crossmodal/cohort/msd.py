@@ -17,12 +17,13 @@ _TAKE_THE_ORIGINAL = "unpack Task01_BrainTumour.tar again"
 
 
 def find_msd_root(path: Path) -> Path | None:
-    """The folder at or right below `path` that has dataset.json and imagesTr, or None."""
+    """The folder at or right below `path` that has dataset.json and images beside it, or None."""
     places = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
-    return next(
-        (place for place in places if (place / "dataset.json").is_file() and (place / "imagesTr").is_dir()),
-        None,
-    )
+    return next((place for place in places if _looks_like_a_task(place)), None)
+
+
+def _looks_like_a_task(place: Path) -> bool:
+    return (place / "dataset.json").is_file() and any((place / part).is_dir() for part in ("imagesTr", "imagesTs"))
 
 
 def read_msd(root: Path) -> Found:
@@ -48,12 +49,10 @@ def read_msd(root: Path) -> Found:
                 case.files["seg"] = str(labels.pop(name))
             cases.append(case)
     for name, file in labels.items():
-        problems.append(
-            error(name, file, "is a segmentation without an image in imagesTr", _TAKE_THE_ORIGINAL)
-        )
+        problems.append(error(name, file, "is a segmentation without an image in imagesTr", _TAKE_THE_ORIGINAL))
     problems += _listed_but_missing(description, root, {case.name for case in cases})
     if not cases:
-        raise UserError(f"{root}: imagesTr is empty; {_TAKE_THE_ORIGINAL}")
+        raise UserError(f"{root}: imagesTr and imagesTs are empty; {_TAKE_THE_ORIGINAL}")
     why = f"dataset.json beside imagesTr names the channels {', '.join(description['modality'].values())}"
     return Found(RELEASE, why, cases, problems)
 
@@ -88,7 +87,7 @@ def _check_labels(description: dict, path: Path) -> None:
         named = str(given.get(str(value), "")).lower() if isinstance(given, dict) else ""
         if not named.startswith(word):
             raise UserError(
-                f"{path}: calls label {value} '{named}', where Task01 has {word}; if the labels were changed, "
+                f"{path}: calls label {value} '{named}', where Task01 has {word}; if labels were changed, "
                 "list the files in a table of your own with the release whose labels they follow"
             )
 
@@ -116,7 +115,5 @@ def _listed_but_missing(description: dict, root: Path, there: set[str]) -> list[
         image = entry.get("image") if isinstance(entry, dict) else None
         name = re.sub(r"\.nii(\.gz)?$", "", Path(str(image)).name)
         if name not in there:
-            problems.append(
-                error(name, root / "imagesTr", "is listed in dataset.json and missing", _TAKE_THE_ORIGINAL)
-            )
+            problems.append(error(name, root / "imagesTr", "is listed in dataset.json and missing", _TAKE_THE_ORIGINAL))
     return problems

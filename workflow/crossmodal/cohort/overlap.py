@@ -1,8 +1,9 @@
 """Patients that two cohorts share: testing on one of them would not be a test on another data set.
 
-Told by content (the same image, whatever its file type) and by names. Names speak where the releases say how they
-map: in `name_mapping.csv`, which BraTS 2019 and 2020 ship, or any CSV of one's own with a patient's names in one row;
-and by the names themselves: Brats18_X is BraTS19_X, BraTS2021_N is BraTS-GLI-N.
+Told by content (the same image, whatever its file type) and by names. Names speak where the releases say how
+they map: in `name_mapping.csv`, which BraTS 2019 and 2020 ship, or any CSV of one's own with a patient's names in
+one row; and where they keep their numbers: Brats18_X and BraTS19_X, BraTS2021_N and BraTS-GLI-N are held to be
+one patient. That may remove a case too many, never one too few.
 """
 
 import csv
@@ -16,9 +17,7 @@ from crossmodal.cohort.checks import Examined
 from crossmodal.cohort.problems import Problem, warning
 from crossmodal.errors import UserError
 
-_RELEASE_NAME = re.compile(
-    r"(Brats1[78]_|BraTS19_|BraTS20_|BraTS2021_|BraTS-GLI-|BRATS_|TCGA-)\S+", re.IGNORECASE
-)
+_RELEASE_NAME = re.compile(r"(Brats1[78]_|BraTS19_|BraTS20_|BraTS2021_|BraTS-GLI-|BRATS_|TCGA-)\S+", re.IGNORECASE)
 _OF_2017_TO_2019 = re.compile(r"BraTS1[789]_(.+)_\d+", re.IGNORECASE)
 _OF_2021_ON = re.compile(r"(?:BraTS2021_(\d{5})|BraTS-GLI-(\d{5})(?:-\d{3})?)", re.IGNORECASE)
 _MSD, _BEFORE_2022 = "msd-task01", {"brats2018", "brats2019", "brats2020", "brats2021"}
@@ -37,15 +36,13 @@ def mapping_rows(path: Path) -> list[list[str]]:
     """The cells of a name mapping, row by row.
 
     Raises:
-        UserError: the file is missing or is not a CSV in UTF-8.
+        UserError: the file is missing or is not a CSV.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
         return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UserError(
-            f"{path}: cannot be read as a name mapping ({fault}); save it as 'CSV UTF-8'"
-        ) from None
+    except (OSError, csv.Error) as fault:
+        raise UserError(f"{path}: cannot be read as a name mapping ({fault}); save it as 'CSV UTF-8'") from None
 
 
 class Identities:
@@ -74,7 +71,7 @@ class Identities:
 
 
 def _by_itself(name: str) -> str:
-    """The patient as far as the name alone tells, visits and releases with the same numbering put together."""
+    """The patient as far as the name alone tells, over visits and releases that share their numbers."""
     if match := _OF_2017_TO_2019.fullmatch(name):
         return f"2017-2019 {match[1].lower()}"
     if match := _OF_2021_ON.fullmatch(name):
@@ -82,13 +79,11 @@ def _by_itself(name: str) -> str:
     return name.lower()
 
 
-def find_overlaps(
-    external: list[Examined], training: list[Examined], identities: Identities
-) -> list[Overlap]:
+def find_overlaps(external: list[Examined], training: list[Examined], identities: Identities) -> list[Overlap]:
     """Every external case that shows a patient of the training set.
 
-    A case of the same release with the same name and other images is not taken for the same patient (two cohorts
-    may count from 001).
+    A case of the same release with the same name and other images is not taken for the same patient: two
+    cohorts may both count from 001.
     """
     by_content = {facts.content: one.case.name for one in training for facts in one.images.values()}
     by_identity: dict[str, Examined] = {}
@@ -112,9 +107,7 @@ def find_overlaps(
     of_patient = {one.case.patient: shown[one.case.name] for one in external if one.case.name in shown}
     return [
         shown.get(one.case.name)
-        or Overlap(
-            one.case.name, of_patient[one.case.patient].training, "another visit of a patient who overlaps"
-        )
+        or Overlap(one.case.name, of_patient[one.case.patient].training, "another visit of a patient who overlaps")
         for one in external
         if one.case.patient in of_patient
     ]
@@ -123,16 +116,14 @@ def find_overlaps(
 def remove_overlaps(
     external: list[Examined], training: list[Examined], identities: Identities
 ) -> tuple[list[Examined], list[Problem]]:
-    """The external cases that remain, and a warning for each that was removed and for what names cannot settle."""
+    """The external cases that remain, and a warning for each that does not and for what names cannot settle."""
     problems = []
     found = {overlap.external: overlap for overlap in find_overlaps(external, training, identities)}
     for one in external:
         overlap = found.get(one.case.name)
         if overlap is not None:
             what = f"overlaps with the training case {overlap.training} ({overlap.why}), and is removed"
-            problems.append(
-                warning(one.case.name, one.case.where, what, "nothing: it would not be a fair test")
-            )
+            problems.append(warning(one.case.name, one.case.where, what, "nothing: it would not be a fair test"))
     kept = [one for one in external if one.case.name not in found]
     shared = sorted({one.case.name for one in kept} & {one.case.name for one in training})
     if shared:
@@ -141,8 +132,6 @@ def remove_overlaps(
         problems.append(warning("", Path(kept[0].case.where).parent, what, remedy))
     releases = {one.case.release for one in kept}, {one.case.release for one in training}
     if any(_MSD in one and other & _BEFORE_2022 for one, other in (releases, releases[::-1])):
-        what = (
-            "MSD Task01 was drawn from BraTS 2016 and 2017, under other names: patients may be shared unseen"
-        )
+        what = "MSD Task01 was drawn from BraTS 2016 and 2017, under other names: patients may be shared unseen"
         problems.append(warning("", Path(kept[0].case.where).parent, what, "say so beside the result"))
     return kept, problems

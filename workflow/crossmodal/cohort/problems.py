@@ -22,7 +22,7 @@ class Problem:
     remedy: str
 
 
-class Fault(Exception):
+class BadFileError(Exception):
     """One file cannot be used: what is wrong with it, and the remedy."""
 
     def __init__(self, problem: str, remedy: str):
@@ -54,7 +54,7 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
 
 
 def lines_of(problems: Iterable[Problem]) -> list[str]:
-    """The problems for a terminal: errors first, equal warnings counted instead of repeated, at most a screenful."""
+    """The problems for a terminal: errors first, like warnings counted instead of repeated, at most a screenful."""
     problems = list(problems)
     lines = []
     for problem in errors_in(problems):

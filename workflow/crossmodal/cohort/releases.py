@@ -4,12 +4,12 @@
     brats2019      HGG|LGG/BraTS19_*/…
     brats2020      BraTS20_Training_001/BraTS20_Training_001_flair.nii[.gz]
     brats2021      BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz
-    brats2023-gli  BraTS-GLI-00000-000/BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz (last field: the visit)
+    brats2023-gli  BraTS-GLI-00000-000/BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz (last field: visit)
     brats2024-gli  the same pattern; a visit of 100 or more, or a label 4 beside label 3, says 2024
     msd-task01     Task01_BrainTumour/{imagesTr,labelsTr,imagesTs}/BRATS_001.nii.gz, 4D, with dataset.json
     table          a CSV of one's own with paths (see table.py)
 
-`image_of` and `load_volume` (from volumes.py) read what the columns of cases.csv point at, 4D channels included.
+`image_of` and `load_volume` (from volumes.py) read what the columns of cases.csv point at, channels included.
 """
 
 import re
@@ -51,32 +51,24 @@ def find_cases(path: Path, release: str = "auto") -> Found:
         UserError: the path does not exist, nothing in it is known, or two releases lie in it.
     """
     if release != "auto" and release not in RELEASES:
-        raise UserError(
-            f"release '{release}' is not one that is known: {nearest(release, ['auto', *RELEASES])}"
-        )
+        raise UserError(f"release '{release}' is not one that is known: {nearest(release, ['auto', *RELEASES])}")
     if not path.exists():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = f" ({nearest(path.name, beside)})" if beside else ""
-        raise UserError(
-            f"{path}: there is no such file or folder{hint}; give the folder that holds the cases"
-        )
+        raise UserError(f"{path}: there is no such file or folder{hint}; give the folder that holds the cases")
     if path.name.lower().endswith(_ARCHIVES):
         raise UserError(f"{path}: is an archive; unpack it and give the folder")
     table = path if path.is_file() else path / TABLE_NAME
     if path.is_file() or (table.is_file() and release in ("auto", "table")):
         return read_table(table, release)
     if release == "table":
-        raise UserError(
-            f"{path}: has no {TABLE_NAME}; write one with the columns case, t1, t1ce, t2, flair, seg"
-        )
+        raise UserError(f"{path}: has no {TABLE_NAME}; write one with the columns case, t1, t1ce, t2, flair, seg")
     if release in ("auto", "msd-task01"):
         root = find_msd_root(path)
         if root is not None:
             return read_msd(root)
         if release == "msd-task01":
-            raise UserError(
-                f"{path}: has no dataset.json with imagesTr beside it; give the folder Task01_BrainTumour"
-            )
+            raise UserError(f"{path}: has no dataset.json with imagesTr beside it; give the folder Task01_BrainTumour")
     return _read_release(path, release)
 
 
@@ -98,7 +90,7 @@ def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
     if 4 in labels:
         return (
             "",
-            "BraTS-GLI names with a label 4 and no label 3: a cavity (2024), or enhancing tumour as until 2021?",
+            "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?",
         )
     if labels:
         return "brats2023-gli", f"BraTS-GLI names, no visit from {_FIRST_VISIT_OF_2024} on and no label 4"
@@ -106,9 +98,7 @@ def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
 
 
 def _release_of_name(name: str) -> str | None:
-    return next(
-        (key for key, pattern in _PATTERNS.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None
-    )
+    return next((key for key, pattern in _PATTERNS.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None)
 
 
 def _read_release(path: Path, release: str) -> Found:
@@ -137,9 +127,7 @@ def _read_release(path: Path, release: str) -> Found:
         for stranger in by_release.get(None, []):
             what = f"is a folder of images with a name that is not of {key}"
             problems.append(
-                error(
-                    stranger.path.name, stranger.path, what, "move it out, or rename it as the release does"
-                )
+                error(stranger.path.name, stranger.path, what, "move it out, or rename it as the release does")
             )
         folders = members
         release, why = key, f"{len(members)} folders are named like {members[0].path.name}"

@@ -1,14 +1,14 @@
 """A split of one's own: a CSV, or the plain lists that RFNet-style repositories publish.
 
-CSV: columns case, split and, if wanted, fold. split is train, val, test or predict_only; a case in `val` trains in
-every fold but 0, which it validates. Lists: train.txt, val.txt, test.txt in one folder (train1.txt and so on may be
-named one by one, joined by commas), one case a line; the same rules.
+CSV: columns case, split and, if wanted, fold. split is train, val, test or predict_only; a case in `val` validates
+fold 0, so fold 0 trains on `train` alone. Lists: train.txt, val.txt, test.txt in one folder (train1.txt and so on
+may be named one by one, joined by commas), one case a line; the same rules.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,7 @@ def read_split(given: str) -> list[Entry]:
     """
     path = Path(given)
     if path.is_dir():
-        lists = [
-            path / f"{part}.txt" for part in ("train", "val", "test") if (path / f"{part}.txt").is_file()
-        ]
+        lists = [path / f"{part}.txt" for part in ("train", "val", "test") if (path / f"{part}.txt").is_file()]
         if not lists:
             raise UserError(f"{path}: has neither train.txt nor test.txt; name the lists, joined by commas")
         return _read_lists(lists)
@@ -53,11 +51,17 @@ def read_split(given: str) -> list[Entry]:
 
 
 def apply_split(
-    entries: list[Entry], cases: list[ToSplit], folds: int, seed: int, source: str
+    entries: list[Entry],
+    cases: list[ToSplit],
+    folds: int,
+    seed: int,
+    source: str,
+    left_out: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Place], list[Problem]]:
     """Where each labelled case goes; those that the file does not name are left out, with a warning.
 
-    Training cases without a fold are dealt to `folds` folds, unless the file has validation cases of its own.
+    `left_out` are the cases that were found bad and may be named all the same. Training cases without a fold are
+    dealt to `folds` folds, unless the file has validation cases of its own.
 
     Raises:
         UserError: no case of the file is in the cohort.
@@ -67,11 +71,11 @@ def apply_split(
     placed: dict[str, Entry] = {}
     for entry in entries:
         name = _name_in(known, entry.case)
+        if name is None and _name_in(left_out, entry.case) is not None:
+            continue
         if name is None:
             what = f"names the case '{entry.case}', which is not among the cohort's labelled cases"
-            problems.append(
-                error("", entry.where, what, nearest(entry.case, known) if known else "check the cohort")
-            )
+            problems.append(error("", entry.where, what, nearest(entry.case, known) if known else "check the cohort"))
         elif name in placed and (placed[name].part, placed[name].fold) != (entry.part, entry.fold):
             what = f"puts the case {name} in {entry.part}, and {placed[name].where} in {placed[name].part}"
             problems.append(error(name, entry.where, what, "name it once"))
@@ -114,9 +118,7 @@ def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, ToSplit],
         if (before.part, before.fold) != (entry.part, entry.fold):
             sides = f"{_side(before)} ({other}) and in {_side(entry)} ({name})"
             remedy = "keep all visits of a patient on one side"
-            problems.append(
-                error(name, entry.where, f"patient {patient} is on both sides: in {sides}", remedy)
-            )
+            problems.append(error(name, entry.where, f"patient {patient} is on both sides: in {sides}", remedy))
         if folds and entry.fold is not None and entry.fold >= folds:
             what = f"puts {name} in fold {entry.fold}, where --folds {folds} counts from 0 to {folds - 1}"
             problems.append(error(name, entry.where, what, f"ask for --folds {entry.fold + 1}"))
@@ -136,8 +138,8 @@ def _folds_that_lack_cases(places: dict[str, Place], folds: int, source: str) ->
     return [warning("", source, what, f"train only fold {', '.join(str(f) for f in sorted(there - {None}))}")]
 
 
-def _name_in(known: dict[str, ToSplit], written: str) -> str | None:
-    """The cohort's name for a case as published lists write it: HGG_Brats18_X, HGG/Brats18_X, X_vol.npy, X.nii.gz."""
+def _name_in(known: Container[str], written: str) -> str | None:
+    """The cohort's name for a case as published lists write it: HGG_Brats18_X, HGG/Brats18_X, X_vol.npy."""
     plain = re.sub(r"(_vol)?\.(npy|npz|nii|nii\.gz)$", "", written.rstrip("/").split("/")[-1])
     options = (written, plain, re.sub(r"^(HGG|LGG)_", "", plain))
     return next((name for name in options if name in known), None)
@@ -166,9 +168,7 @@ def _read_csv(path: Path) -> list[Entry]:
     header = lines[0][1] if lines else []
     for name in ("case", "split"):
         if header.count(name) != 1:
-            raise UserError(
-                f"{path}: needs one column '{name}' ({nearest(name, header)}); columns: case,split[,fold]"
-            )
+            raise UserError(f"{path}: needs one column '{name}' ({nearest(name, header)}); columns: case,split[,fold]")
     if len(lines) < 2:
         raise UserError(f"{path}: no case is listed; write one case a line")
     return [_entry(path, number, dict(zip(header, cells, strict=False))) for number, cells in lines[1:]]
@@ -180,9 +180,7 @@ def _entry(path: Path, number: int, row: dict[str, str]) -> Entry:
     if part not in PARTS:
         raise UserError(f"{where}: '{part}' is no part of a split: {nearest(part, PARTS)}")
     if fold and (part not in ("train", "val") or not re.fullmatch(r"\d{1,3}(\.0)?", fold)):
-        raise UserError(
-            f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only"
-        )
+        raise UserError(f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only")
     return Entry(row.get("case", ""), part, int(float(fold)) if fold else None, where)
 
 
@@ -190,8 +188,6 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such split file; give a .csv, a folder or a list of .txt files"
-        ) from None
+        raise UserError(f"{path}: there is no such split file; give a .csv, a folder or a list of .txt files") from None
     except (OSError, UnicodeDecodeError) as fault:
         raise UserError(f"{path}: cannot be read as text ({fault})") from None

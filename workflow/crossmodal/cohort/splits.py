@@ -1,7 +1,7 @@
 """Who trains and who tests: by patient, balanced over grade and enhancing tumour, the same on every machine.
 
-A patient's place follows from the seed and the patients' names alone: not from the order in which a folder lists
-them, and not from cases that are only tested on.
+A patient's place follows from the seed and the patients' names alone: not from the order in which a folder
+lists them, and not from cases that are only tested on.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ class ToSplit:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a case goes; `fold` is the fold that it validates, None outside train or where there are no folds."""
+    """Where a case goes; `fold` is the fold that it validates, None outside train and without folds."""
 
     split: str
     fold: int | None = None
@@ -54,8 +54,7 @@ def split_by_patient(
     fold_of, trouble = deal_folds(training, folds)
     problems += trouble
     return {
-        one.case: Place("test") if one.patient in test else Place("train", fold_of.get(one.patient))
-        for one in cases
+        one.case: Place("test") if one.patient in test else Place("train", fold_of.get(one.patient)) for one in cases
     }, problems
 
 
@@ -70,19 +69,17 @@ def require_split_options(folds: int, test_fraction: float) -> None:
     if folds < 0 or folds == 1:
         raise UserError(f"--folds {folds}: give 2 or more folds, or 0 for none")
     if not 0 <= test_fraction < 1:
-        raise UserError(
-            f"--test-fraction {test_fraction}: give a share from 0 (no test set) to below 1, as in 0.2"
-        )
+        raise UserError(f"--test-fraction {test_fraction}: give a share from 0 (no test set) to below 1, as in 0.2")
 
 
 def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], list[Problem]]:
-    """Deal patients to folds, stratum by stratum, each to the fold that has the fewest of its stratum, then of all."""
+    """Deal patients to folds, stratum by stratum: to the fold with the fewest of the stratum, then of all."""
     patients = sum(map(len, strata))
     if folds == 0:
         return {}, []
     if patients < folds:
         what = f"too few patients for {folds} folds ({patients}): no fold has validation cases of its own"
-        remedy = "training validates on its own cases and says so; ask for fewer folds with --folds, or add patients"
+        remedy = "training validates on its own cases and says so; ask for fewer with --folds, or add patients"
         return {}, [warning("", "", what, remedy)]
     fold_of: dict[str, int] = {}
     in_all = [0] * folds
@@ -97,7 +94,7 @@ def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], lis
 
 
 def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
-    """Patients by grade and by whether a visit of theirs is free of ET, largest stratum first, each in the seed's order."""
+    """Patients by grade and by whether a visit is free of ET; largest stratum first, each in the seed's order."""
     grade: dict[str, str] = {}
     et_free: dict[str, bool] = {}
     for one in cases:
@@ -110,7 +107,7 @@ def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
 
 
 def _held_out(strata: list[list[str]], fraction: float) -> set[str]:
-    """The first patients of each stratum, shared out by largest remainder so that the total is the nearest to asked."""
+    """The first patients of each stratum, as many in all as asked, shared out by largest remainder."""
     patients = sum(map(len, strata))
     wanted = int(fraction * patients + 0.5)
     if fraction > 0:

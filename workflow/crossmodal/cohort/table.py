@@ -1,8 +1,8 @@
 """A table of one's own: `cases.csv` with a path for each modality, for a hospital's data.
 
-Columns: case, t1, t1ce, t2, flair; and, where they are known, seg, patient, release, grade. Paths are absolute or
-relative to the table's folder. `release` says whose labels the segmentation follows (see labels.py); without it
---release does, and without that the labels are 1 NCR, 2 ED, 4 ET, as in BraTS until 2021.
+Columns: case, t1, t1ce, t2, flair; and, where they are known, seg, patient, release, grade. Paths are absolute
+or relative to the table's folder. `release` says whose labels the segmentation follows (see labels.py); without
+it --release does, and without that the labels are 1 NCR, 2 ED, 4 ET, as in BraTS until 2021.
 """
 
 import csv
@@ -79,18 +79,15 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _check_header(path: Path, header: list[str]) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        raise UserError(
-            f"{path}: its columns are not separated by commas; save the table as 'CSV UTF-8' with commas"
-        )
+        raise UserError(f"{path}: its columns are not separated by commas; save the table as 'CSV UTF-8' with commas")
     repeated = {name for name in header if header.count(name) > 1}
     if repeated:
         raise UserError(f"{path}: has the column '{min(repeated)}' twice; keep one of them")
     for name in REQUIRED:
         if name not in header:
             spare = [column for column in header if column not in (*REQUIRED, *OPTIONAL)]
-            raise UserError(
-                f"{path}: has no column '{name}' ({nearest(name, spare)}); its header must name {', '.join(REQUIRED)}"
-            )
+            needed = ", ".join(REQUIRED)
+            raise UserError(f"{path}: has no column '{name}' ({nearest(name, spare)}); its header must name {needed}")
 
 
 def _case(row: dict[str, str], table: Path, where: str, default: str, problems: list[Problem]) -> Case:
@@ -109,9 +106,7 @@ def _case(row: dict[str, str], table: Path, where: str, default: str, problems: 
         given = row.get(column, "")
         if not given:
             if column != "seg":
-                problems.append(
-                    error(name, where, f"has no {column}", f"all of {', '.join(MODALITIES)} are needed")
-                )
+                problems.append(error(name, where, f"has no {column}", f"all of {', '.join(MODALITIES)} are needed"))
             continue
         fault = _path_fault(given)
         if fault:

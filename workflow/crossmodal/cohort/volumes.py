@@ -39,18 +39,14 @@ def image_of(spec: str) -> "nibabel.Nifti1Image":
         if channel is not None:
             image = image.slicer[..., channel]
     except (OSError, ValueError, IndexError, nibabel.filebasedimages.ImageFileError) as fault:
-        raise UserError(
-            f"{spec}: cannot be read ({fault}); run `crossmodal cohort check` on its cohort"
-        ) from None
+        raise UserError(f"{spec}: cannot be read ({fault}); run `crossmodal cohort check` on its cohort") from None
     if image.ndim != 3:
-        raise UserError(
-            f"{spec}: is {image.ndim}D where 3D is due; run `crossmodal cohort check` on its cohort"
-        )
+        raise UserError(f"{spec}: is {image.ndim}D where 3D is due; run `crossmodal cohort check` on its cohort")
     return image
 
 
 def load_volume(spec: str) -> "tuple[np.ndarray, np.ndarray]":
-    """Voxels (x, y, z) in the file's own type and orientation, and the 4×4 affine in mm, of a column of cases.csv."""
+    """Voxels (x, y, z) in the file's own type and order, and the 4×4 affine in mm, of a column of cases.csv."""
     import numpy as np
 
     image = image_of(spec)

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 
 from crossmodal.cohort.headers import DOWNLOAD_AGAIN, WRITE_AGAIN, Header
-from crossmodal.cohort.problems import Fault
+from crossmodal.cohort.problems import BadFileError
 
 LARGEST_INTENSITY = 1e9  # no scanner writes this; a damaged float does
 # A brain holds 1.4 to 2.0 litres; a head that is not skull-stripped is well above, or fills its box.
@@ -20,9 +20,7 @@ LARGEST_BRAIN_ML, LARGEST_BRAIN_SHARE = 2500, 0.75
 class ImageFacts:
     """What one 3D image shows."""
 
-    content: (
-        str  # digest of the intensities in RAS order: equal for a copy in another type, order or compression
-    )
+    content: str  # digest of the intensities in RAS order: equal for a copy in another type, order or compression
     brain_share: float  # voxels that are not 0, of all
     brain_ml: float
 
@@ -39,18 +37,18 @@ def read_voxels(path: Path, header: Header) -> tuple[np.ndarray, str]:
     """Voxels as stored (scaling applied where the header asks for it), and the SHA-256 of the file's bytes.
 
     Raises:
-        Fault: the file is truncated, fails gzip's checksum, or holds more than its header says.
+        BadFileError: the file is truncated, fails gzip's checksum, or holds more than its header says.
     """
     try:
         data = path.read_bytes()
     except OSError as fault:
-        raise Fault(f"cannot be read ({fault.strerror})", "check its permissions and the disk") from None
+        raise BadFileError(f"cannot be read ({fault.strerror})", "check its permissions and the disk") from None
     digest = hashlib.sha256(data).hexdigest()
     if path.name.lower().endswith(".gz"):
         data = _unzip(data, header.bytes_in_all)
     if len(data) != header.bytes_in_all:
         how = "is truncated" if len(data) < header.bytes_in_all else "is longer than its header says"
-        raise Fault(f"{how} ({len(data)} bytes unpacked, {header.bytes_in_all} due)", DOWNLOAD_AGAIN)
+        raise BadFileError(f"{how} ({len(data)} bytes unpacked, {header.bytes_in_all} due)", DOWNLOAD_AGAIN)
     stored = np.frombuffer(data, header.dtype, offset=header.offset).reshape(header.shape, order="F")
     if (header.slope, header.intercept) == (1.0, 0.0):
         return stored, digest
@@ -66,13 +64,13 @@ def _unzip(data: bytes, limit: int) -> bytes:
         try:
             part = reader.decompress(data, limit + 1 - unpacked)
         except zlib.error as fault:
-            raise Fault(f"is a damaged gzip file ({fault})", DOWNLOAD_AGAIN) from None
+            raise BadFileError(f"is a damaged gzip file ({fault})", DOWNLOAD_AGAIN) from None
         parts.append(part)
         unpacked += len(part)
         if unpacked > limit:
             break
         if not reader.eof:
-            raise Fault("is a truncated gzip file (it ends before its checksum)", DOWNLOAD_AGAIN)
+            raise BadFileError("is a truncated gzip file (it ends before its checksum)", DOWNLOAD_AGAIN)
         data = reader.unused_data.lstrip(b"\0")  # gzip allows padding with zeros
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -81,12 +79,12 @@ def image_facts(voxels: np.ndarray, affine: np.ndarray) -> ImageFacts:
     """Facts of one modality's 3D image.
 
     Raises:
-        Fault: voxels that are NaN, infinite or beyond any scanner's range.
+        BadFileError: voxels that are NaN, infinite or beyond any scanner's range.
     """
     _finite(voxels)
     low, high = voxels.min(), voxels.max()
     if max(-float(low), float(high)) > LARGEST_INTENSITY:
-        raise Fault(
+        raise BadFileError(
             f"has intensities up to {max(-float(low), float(high)):.3g}, as damaged files have",
             DOWNLOAD_AGAIN,
         )
@@ -99,14 +97,14 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
     """The label values of a segmentation, 0 included when it occurs.
 
     Raises:
-        Fault: voxels that are not finite, or not whole numbers.
+        BadFileError: voxels that are not finite, or not whole numbers.
     """
     _finite(voxels)
     drawn = voxels[voxels != 0]  # a tumour fills about 1% of the volume: sort that alone
     values = np.unique(drawn)
     if np.any(values != np.rint(values)):
         shown = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:3])
-        raise Fault(
+        raise BadFileError(
             f"has labels that are not whole numbers ({shown})",
             "resample the segmentation with nearest neighbour, or use the one that was drawn",
         )
@@ -116,11 +114,11 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
 def _finite(voxels: np.ndarray) -> None:
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         count = int(voxels.size - np.isfinite(voxels).sum())
-        raise Fault(f"has {count} voxels that are NaN or infinite", f"set them to 0, or {WRITE_AGAIN}")
+        raise BadFileError(f"has {count} voxels that are NaN or infinite", f"set them to 0, or {WRITE_AGAIN}")
 
 
 def _content(voxels: np.ndarray, affine: np.ndarray) -> str:
-    """Digest of the intensities in the nearest RAS order; as int16 where that loses nothing, else as float32."""
+    """Digest of the intensities in the nearest RAS order, as int16 where that loses nothing, else as float32."""
     orientation = nibabel.io_orientation(affine)
     voxels = nibabel.apply_orientation(voxels, orientation)
     kind = np.dtype("<i2")

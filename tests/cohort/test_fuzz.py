@@ -1,0 +1,214 @@
+"""Damaged bytes: never a traceback, never a hang, and never silently accepted.
+
+A damaged file may pass without a word only if nibabel and SimpleITK, the two readers that later steps use, still read
+from it exactly what was in it before the damage.
+"""
+
+import gzip
+import threading
+from pathlib import Path
+
+import cohort_trees as trees
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+from crossmodal.cohort.cases import Case
+from crossmodal.cohort.checks import check_labels, examine_headers, examine_voxels
+from crossmodal.cohort.msd import read_msd
+from crossmodal.cohort.table import read_table
+from crossmodal.errors import UserError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+EVERYTHING = settings(
+    max_examples=250, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+def problems_of(case: Case) -> list:
+    """All problems of a case, by the steps that `cohort check` takes."""
+    examined = examine_headers(case)
+    if examined.is_sound:
+        examine_voxels(examined)
+        examined.problems += check_labels(examined)
+    return examined.problems
+
+
+def case_in(folder: Path, ending: str) -> Case:
+    for number, modality in enumerate(MODALITIES):
+        trees.write(folder / f"{modality}{ending}", trees.image(number))
+    trees.write(folder / f"seg{ending}", trees.segmentation((1, 2, 4)))
+    files = {column: str(folder / f"{column}{ending}") for column in (*MODALITIES, "seg")}
+    case = Case("case", "case", "brats2021", files)
+    assert problems_of(case) == []
+    return case
+
+
+def read_by_nibabel(path: Path):
+    image = nibabel.load(path)
+    return np.asarray(image.get_fdata()), image.affine
+
+
+def read_by_simpleitk(path: Path):
+    image = SimpleITK.ReadImage(str(path))
+    place = (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return SimpleITK.GetArrayFromImage(image).astype(float), np.concatenate(place)
+
+
+def reads_the_same(path: Path, before) -> bool:
+    for reader, (voxels, place) in zip((read_by_nibabel, read_by_simpleitk), before, strict=True):
+        now, now_place = reader(path)
+        if not (np.array_equal(voxels, now) and np.allclose(place, now_place, atol=2e-2)):
+            return False
+    return True
+
+
+@st.composite
+def damage(draw, size: int, upto: int):
+    """Bytes to overwrite, within the first `upto`, and where to cut a file of `size` bytes (or None)."""
+    kind = draw(st.sampled_from(["bit", "byte", "field", "block", "cut"]))
+    if kind == "cut":
+        return [], draw(st.integers(0, size - 1))
+    start = draw(st.integers(0, upto - 1))
+    if kind == "bit":
+        return [(start, None, 1 << draw(st.integers(0, 7)))], None
+    length = {"byte": 1, "field": 4, "block": draw(st.integers(2, 60))}[kind]
+    return [(start + k, draw(st.integers(0, 255)), 0) for k in range(min(length, upto - start))], None
+
+
+def apply(content: bytes, wounds, cut) -> bytes:
+    content = bytearray(content)
+    for where, value, flip in wounds:
+        content[where] = content[where] ^ flip if value is None else value
+    return bytes(content if cut is None else content[:cut])
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return case_in(tmp_path_factory.mktemp("plain"), ".nii")
+
+
+@pytest.fixture(scope="module")
+def zipped(tmp_path_factory):
+    return case_in(tmp_path_factory.mktemp("zipped"), ".nii.gz")
+
+
+def assert_noticed_or_harmless(case: Case, path: Path, content: bytes, damaged: bytes) -> None:
+    before = read_by_nibabel(path), read_by_simpleitk(path)
+    try:
+        path.write_bytes(damaged)
+        problems = problems_of(case)
+        assert all(problem.problem and problem.remedy for problem in problems)
+        if not problems:
+            assert reads_the_same(path, before), "accepted without a word, and reads differently"
+    finally:
+        path.write_bytes(content)
+
+
+@EVERYTHING
+@given(st.data(), st.sampled_from(["t1", "seg"]))
+def test_a_damaged_header_is_noticed_or_harmless(plain, data, column):
+    path = Path(plain.files[column])
+    content = path.read_bytes()
+    damaged = apply(content, *data.draw(damage(len(content), upto=352)))
+    assert_noticed_or_harmless(plain, path, content, damaged)
+
+
+@EVERYTHING
+@given(st.data(), st.sampled_from(["t1", "seg"]))
+def test_a_damaged_gzip_file_is_noticed_or_harmless(zipped, data, column):
+    path = Path(zipped.files[column])
+    content = path.read_bytes()
+    damaged = apply(content, *data.draw(damage(len(content), upto=len(content))))
+    assert_noticed_or_harmless(zipped, path, content, damaged)
+
+
+@EVERYTHING
+@given(st.data())
+def test_a_damaged_header_inside_a_sound_gzip_file_is_noticed_or_harmless(zipped, data):
+    path = Path(zipped.files["t2"])
+    content = path.read_bytes()
+    inside = gzip.decompress(content)
+    damaged = gzip.compress(apply(inside, *data.draw(damage(len(inside), upto=352))), 1)
+    assert_noticed_or_harmless(zipped, path, content, damaged)
+
+
+@EVERYTHING
+@given(st.data())
+def test_damaged_labels_are_unknown_labels_or_legal_ones(plain, data):
+    """Voxels of an uncompressed file carry no checksum: only what they cannot be is noticed."""
+    path = Path(plain.files["seg"])
+    content = path.read_bytes()
+    where = data.draw(st.integers(352, len(content) - 1))
+    value = data.draw(st.integers(0, 255))
+    try:
+        path.write_bytes(apply(content, [(where, value, 0)], None))
+        assert bool(problems_of(plain)) == (value not in (0, 1, 2, 4))
+    finally:
+        path.write_bytes(content)
+
+
+@EVERYTHING
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_an_error_and_not_a_traceback(zipped, plain, content):
+    for case, damaged in ((zipped, content), (zipped, gzip.compress(content)), (plain, content)):
+        path = Path(case.files["flair"])
+        sound = path.read_bytes()
+        try:
+            path.write_bytes(damaged)
+            assert [problem for problem in problems_of(case) if problem.severity == "error"]
+        finally:
+            path.write_bytes(sound)
+
+
+@EVERYTHING
+@given(st.text(max_size=300), st.booleans())
+def test_any_text_is_a_table_or_a_readable_error(tmp_path, text, with_header):
+    path = tmp_path / "cases.csv"
+    path.write_text("case,t1,t1ce,t2,flair,seg\n" * with_header + text, encoding="utf-8", errors="replace")
+    try:
+        found = read_table(path)
+    except UserError:
+        return
+    problems = found.problems + [row for case in found.cases for row in problems_of(case)]
+    assert [row for row in problems if row.severity == "error"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda x: st.lists(x) | st.dictionaries(st.text(), x),
+)
+
+
+@EVERYTHING
+@given(st.dictionaries(st.sampled_from(["modality", "labels", "training", "name"]), json_values))
+def test_any_dataset_json_is_read_or_a_readable_error(tmp_path_factory, description):
+    import json
+
+    root = tmp_path_factory.getbasetemp() / "Task01"
+    if not root.exists():
+        trees.msd(root, 1, 0)
+        (root / "sound.json").write_text((root / "dataset.json").read_text())
+    sound = json.loads((root / "sound.json").read_text())
+    (root / "dataset.json").write_text(json.dumps(sound | description))
+    try:
+        read_msd(root)
+    except UserError as error:
+        assert "dataset.json" in str(error)
+
+
+def test_a_gzip_bomb_is_cut_short(zipped):
+    path = Path(zipped.files["t1"])
+    sound = path.read_bytes()
+    try:
+        path.write_bytes(gzip.compress(gzip.decompress(sound) + bytes(300_000_000), 9))
+        done = []
+        worker = threading.Thread(target=lambda: done.append(problems_of(zipped)), daemon=True)
+        worker.start()
+        worker.join(timeout=20)
+        assert "is longer than its header says" in done[0][0].problem
+    finally:
+        path.write_bytes(sound)
