@@ -1,13 +1,14 @@
 """Training one network of an experiment: from a dataset and a recipe to a stock nnU-Net model folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from crossmodal.device import resolved_precision
 from crossmodal.distill import recipe as recipes
 from crossmodal.distill.trainer import DistillationTrainer
 from crossmodal.errors import UserError
@@ -57,6 +58,8 @@ def train(job: Training, device: torch.device) -> None:
     """
     subset = subset_name(parse_subset(job.modalities))
     _check_subset(job, subset)
+    precision = resolved_precision(job.budget["precision"], device.type)
+    job = replace(job, budget=job.budget | {"precision": precision})
     plans, dataset_json, manifest = read_dataset(job.dataset)
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
     resume.refuse_other(manifest["budget"], budget_data(job.budget), job.dataset, remedy)
