@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
+GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
+# One training at a time on each GPU; a machine without GPUs is limited by its cores alone.
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env
+.PHONY: help env demo test figures lint format bench
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-env: .venv/installed  ## the environment alone
+env: .venv/installed  ## the environment alone (two minutes)
 .venv/installed: envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "make: Crossmodal needs Python 3.11 or later; set PYTHON=python3.11"; exit 1; }
@@ -17,3 +20,29 @@ env: .venv/installed  ## the environment alone
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r envs/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/report.html
+	@[ -d data ] || $(SNAKEMAKE) --quiet all -- generate_phantom
+	@$(SNAKEMAKE)
+	@echo "The report is results/demo/report.html"
+
+test: env  ## all tests but those that need a Slurm
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slurm"
+
+figures: env  ## tables and figures of results/reference again, without training
+	@$(BIN)/crossmodal tables results/reference
+	@$(BIN)/crossmodal figures results/reference
+
+bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to bench/latest.json
+	@$(BIN)/python bench/run.py
+
+lint: env  ## ruff, snakefmt, snakemake --lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/snakemake --lint
+
+format: env  ## rewrite the code as lint wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile workflow/rules
