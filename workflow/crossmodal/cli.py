@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from crossmodal.errors import UserError
+from crossmodal.errors import UserError, storage_fault
 
 app = typer.Typer(
     help="Distillation for glioma segmentation with missing MRI sequences, on nnU-Net v2.",
@@ -107,6 +107,7 @@ def train(
     methods_folder: Annotated[Path | None, typer.Option(help="A folder with recipes of your own.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Torch threads, in place of the budget's.")] = None,
+    save_every: Annotated[float | None, typer.Option(min=0, help="Minutes between saves; else the budget's.")] = None,
     deterministic: Annotated[bool, typer.Option(help="Bit-identical on a GPU too, at a cost in time.")] = False,
 ) -> None:
     """Train one network, or go on where an interrupted training stopped."""
@@ -123,7 +124,8 @@ def train(
     folders = [WORKFLOW / "methods", *([methods_folder] if methods_folder else [])]
     schema = read_yaml(WORKFLOW / "schemas" / "recipe.schema.yaml")
     recipe = recipes.load(method, folders, schema, coerce_values(changes))
-    settings = _budget(budget) | ({"threads": threads} if threads else {})
+    given = {"threads": threads, "save_every_minutes": save_every}
+    settings = _budget(budget) | {key: value for key, value in given.items() if value is not None}
     with claimed_device(device) as kind:
         import torch
 
@@ -174,6 +176,7 @@ def predict_cases(
     fold: Annotated[int, typer.Option(min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Torch threads.")] = 1,
+    deterministic: Annotated[bool, typer.Option(help="Bit-identical on a GPU too, at a cost in time.")] = False,
 ) -> None:
     """Segment a cohort's test cases (or the fold's validation cases, where none were held out)."""
     from crossmodal.evaluate.score import read_cases
@@ -186,7 +189,7 @@ def predict_cases(
 
         torch.set_num_threads(threads)
         rows = prediction.cases_to_predict(read_cases(cases), cohort, fold)
-        prediction.predict_cases(model, fold, rows, modalities, out, torch.device(kind))
+        prediction.predict_cases(model, fold, rows, modalities, out, torch.device(kind), deterministic)
 
 
 def _budget(name: str) -> dict:
@@ -305,11 +308,17 @@ def readme(
 
 
 def main() -> None:
-    """Entry point of `crossmodal`: a user's mistake ends in one message and exit code 1."""
+    """Entry point of `crossmodal`: a user's mistake, or a disk's fault, ends in one message and exit code 1."""
     try:
         app()
     except UserError as error:
         print(f"crossmodal: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        message = storage_fault(error)
+        if message is None:
+            raise
+        print(f"crossmodal: {message}", file=sys.stderr)
         sys.exit(1)
 
 

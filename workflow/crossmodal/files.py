@@ -12,27 +12,39 @@ from typing import Any
 
 import yaml
 
+HALF_WRITTEN = ".writing-"  # what a killed process leaves behind begins with this
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, which takes its name when the block ends without an exception.
 
     The data is on disk (fsync) before the rename, so a crash leaves the old file or the new one.
+
+    Raises:
+        OSError: with `path` as its file name, which an error of a full disk does not have.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since many writers choose the format by it.
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays, since many writers choose the format by it.
+        suffix = "".join(path.suffixes[-2:])
+        handle, name = tempfile.mkstemp(prefix=HALF_WRITTEN, suffix=suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None or Path(error.filename).name.startswith(HALF_WRITTEN):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary != path:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -40,7 +52,7 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     """A temporary folder beside `path`, which replaces it when the block ends without an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{HALF_WRITTEN}{path.name}-", dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
@@ -49,6 +61,36 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def resumable_directory(path: str | Path, made_for: Any) -> Iterator[Path]:
+    """A folder beside `path` that replaces it when the block ends, and is kept for the next try when it does not.
+
+    Args:
+        path: the final folder.
+        made_for: JSON data on which all its files depend; files made for other data are deleted first.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    note = partial / ".made-for"
+    wanted = sha256_of(made_for)
+    if partial.exists() and not (note.is_file() and note.read_text(encoding="utf-8") == wanted):
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True, exist_ok=True)
+    remove_half_written(partial)
+    write_text(note, wanted)
+    yield partial
+    note.unlink()
+    if path.exists():
+        shutil.rmtree(path)
+    partial.replace(path)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete what processes that were killed left in a folder that nobody else writes to."""
+    for file in folder.rglob(f"{HALF_WRITTEN}*"):
+        file.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

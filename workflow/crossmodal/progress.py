@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,7 +33,16 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         now = time.monotonic()
         if now - last >= PLAIN_LINE_EVERY_S or done == total:
             last = now
-            print(f"{what}: {done}{f'/{total}' if total else ''}, {remaining(start, done, total)}", file=sys.stderr)
+            say(f"{what}: {done}{f'/{total}' if total else ''}, {remaining(start, done, total)}")
+
+
+def say(text: str) -> None:
+    """A line for the reader, on stderr. Long work goes on when nobody reads any more.
+
+    A signal to a whole job also ends the `tee` that writes its log: the state must be saved all the same.
+    """
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def remaining(start: float, done: int, total: int | None) -> str:

@@ -16,8 +16,10 @@ from crossmodal.files import atomic_path, sha256_of, write_json
 from crossmodal.modalities import ALL, parse_subset, subset_name
 from crossmodal.nnunet import resume
 from crossmodal.nnunet.dataset import NAME, PLANS, budget_data, set_environment
-from crossmodal.nnunet.export import read_weights, write_checkpoint, write_manifest
+from crossmodal.nnunet.export import read_manifest, read_weights, write_checkpoint, write_cost, write_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
+from crossmodal.nnunet.seeds import fix_arithmetic
+from crossmodal.nnunet.training_state import plain_log
 
 # Parts of a budget that change neither the weights nor the batches.
 ASIDE = ("title", "memory_gb", "runtime_hours", "save_every_minutes", "loader_workers")
@@ -65,11 +67,12 @@ def train(job: Training, device: torch.device) -> None:
     resume.refuse_other(manifest["budget"], budget_data(job.budget), job.dataset, remedy)
     teacher = _read_teacher(job)
     identity = _identity(job, subset, manifest, teacher)
-    with resume.only_process(job.out / f"fold_{job.fold}"):
+    folder = job.out / f"fold_{job.fold}"
+    with resume.only_process(folder, folder / ".lock", "trained"):
         if _finished(job, identity):
-            print(f"{job.out}/fold_{job.fold}: already trained")
+            print(f"{folder}: already trained")
             return
-        _prepare_device(device, job.deterministic)
+        fix_arithmetic(device, job.deterministic)
         settings = {
             "method": job.method,
             "recipe": job.recipe,
@@ -77,9 +80,7 @@ def train(job: Training, device: torch.device) -> None:
             "seed": job.seed,
             "budget": job.budget,
         }
-        trainer = DistillationTrainer(
-            plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device
-        )
+        trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device)
         trainer.open_output(job.out, identity)
         trainer.initialize()
         if teacher is not None:
@@ -129,14 +130,12 @@ def _read_teacher(job: Training) -> dict[str, Any] | None:
     if job.teacher is None:
         return None
     weights = read_weights(job.teacher, job.fold)
-    manifest = json.loads((job.teacher / f"fold_{job.fold}" / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(job.teacher / f"fold_{job.fold}" / "manifest.json")
     subset = subset_name(parse_subset(job.modalities))
     method, modalities = recipes.teacher_of(job.recipe, subset)
     for key, wanted in (("method", method), ("modalities", modalities), ("fold", job.fold)):
         if manifest[key] != wanted:
-            raise UserError(
-                f"{job.teacher}: --teacher should be of {key} {wanted}, and this is of {manifest[key]}"
-            )
+            raise UserError(f"{job.teacher}: --teacher should be of {key} {wanted}, and this is of {manifest[key]}")
     network = (weights, parse_subset(modalities), manifest["recipe"])
     return {"network": network, "weights_sha256": manifest["weights_sha256"]}
 
@@ -154,7 +153,7 @@ def _identity(job: Training, subset: str, manifest: dict, teacher: dict | None) 
         "backbone": manifest["backbone"],
         "dataset_sha256": manifest["dataset_sha256"],
         "teacher_sha256": teacher["weights_sha256"] if teacher else None,
-    }
+    } | ({"deterministic": True} if job.deterministic else {})
 
 
 def _finished(job: Training, identity: dict) -> bool:
@@ -162,17 +161,12 @@ def _finished(job: Training, identity: dict) -> bool:
     manifest, checkpoint = folder / "manifest.json", folder / "checkpoint_final.pth"
     if not (manifest.is_file() and checkpoint.is_file()):
         return False
-    found = json.loads(manifest.read_text(encoding="utf-8"))
+    found = read_manifest(manifest)
     found.pop("weights_sha256")
     remedy = f"To train it anew, delete {folder}; or use another --out."
     resume.refuse_other(found, identity, folder, remedy)
+    resume.remove_states(folder / "state")  # killed between its last two steps
     return True
-
-
-def _prepare_device(device: torch.device, deterministic: bool) -> None:
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic)
 
 
 def _write_plans(job: Training, subset: str, plans: dict, dataset_json: dict, identity: dict) -> None:
@@ -189,10 +183,9 @@ def _write_results(
     student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
     if trainer.correlations:
         with atomic_path(folder / "correlation.npz") as temporary:
-            np.savez_compressed(
-                temporary, **{name: matrix.numpy() for name, matrix in trainer.correlations.items()}
-            )
-    trainer.write_cost(job.method, subset)
+            np.savez_compressed(temporary, **{name: matrix.numpy() for name, matrix in trainer.correlations.items()})
+    seconds, steps = trainer.train_seconds, trainer.step_seconds
+    write_cost(folder / "cost.json", job.method, subset, trainer.device, seconds, steps)
     mirroring = trainer.inference_allowed_mirroring_axes if job.budget["mirroring"] else None
     write_checkpoint(
         folder / "checkpoint_final.pth",
@@ -202,7 +195,7 @@ def _write_results(
         job.fold,
         trainer.current_epoch,
         mirroring,
-        trainer.plain_log(),
+        plain_log(trainer),
     )
     write_manifest(folder / "manifest.json", identity, trainer.network)
     resume.remove_states(folder / "state")

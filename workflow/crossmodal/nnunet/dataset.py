@@ -104,9 +104,7 @@ def write_raw(train: pd.DataFrame, folder: Path) -> None:
                 target.symlink_to(Path(source).resolve())
             else:
                 nib.save(image_of(source), target)
-        nib.save(
-            _internal_labels(image_of(row.seg), row.release), folder / "labelsTr" / f"{row.case}{ending}"
-        )
+        nib.save(_internal_labels(image_of(row.seg), row.release), folder / "labelsTr" / f"{row.case}{ending}")
     write_json(folder / "dataset.json", dataset_json(ending, len(train)))
 
 
@@ -158,8 +156,7 @@ def extract_fingerprint(foreground_voxels: float | None) -> None:
         reader = determine_reader_writer_from_dataset_json(extractor.dataset_json, cases[0]["images"][0])
     voxels = int((foreground_voxels or extractor.num_foreground_voxels_for_intensitystats) // len(cases))
     analysed = [
-        extractor.analyze_case(case["images"], case["label"], reader, voxels)
-        for case in track(cases, "cases analysed")
+        extractor.analyze_case(case["images"], case["label"], reader, voxels) for case in track(cases, "cases analysed")
     ]
     statistics = {}
     for channel in range(len(MODALITIES)):

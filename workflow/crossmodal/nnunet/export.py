@@ -1,6 +1,11 @@
 """A trained network as a stock nnU-Net model folder, and the manifest that says what it is."""
 
 import hashlib
+import io
+import json
+import resource
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +32,7 @@ def write_checkpoint(
     Only tensors and plain types are in it, so `torch.load(weights_only=True)` reads it too.
     """
     checkpoint = {
-        "network_weights": {
-            name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
-        },
+        "network_weights": {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
         "optimizer_state": None,
         "grad_scaler_state": None,
         "logging": logging,
@@ -45,15 +48,18 @@ def write_checkpoint(
         "trainer_name": "nnUNetTrainer",
         "inference_allowed_mirroring_axes": mirroring,
     }
+    buffer = io.BytesIO()  # torch's own file writer does not say that a disk is full
+    torch.save(checkpoint, buffer)
     with atomic_path(path) as temporary:
-        torch.save(checkpoint, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
-    """Weights of a finished network of ours.
+    """Weights of a finished network, held against its manifest where it has one.
 
     Raises:
-        UserError: there is no finished checkpoint, or it cannot be read safely.
+        UserError: there is no finished checkpoint, it cannot be read safely, or its weights are not those that
+            were trained.
     """
     path = model / f"fold_{fold}" / "checkpoint_final.pth"
     if not path.is_file():
@@ -61,17 +67,23 @@ def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
             f"{path}: there is no such checkpoint: train this network first (crossmodal train --fold {fold})"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)["network_weights"]
+        weights = torch.load(path, map_location="cpu", weights_only=True)["network_weights"]
     except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: cannot be read as a checkpoint ({reason}): train this network again") from None
+    manifest = path.with_name("manifest.json")
+    if manifest.is_file() and read_manifest(manifest)["weights_sha256"] != hash_of_weights(weights):
         raise UserError(
-            f"{path}: cannot be read as a checkpoint ({error}): train this network again"
-        ) from None
+            f"{path}: its weights are not those that {manifest.name} beside it records: it was damaged or replaced; "
+            f"restore it, or delete {path.parent} and train this network again"
+        )
+    return weights
 
 
-def hash_of_weights(network: nn.Module) -> str:
-    """SHA-256 over names, shapes and bytes of a network's tensors."""
+def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of a network's state_dict."""
     digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
+    for name, tensor in weights.items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -79,4 +91,49 @@ def hash_of_weights(network: nn.Module) -> str:
 
 def write_manifest(path: Path, identity: dict[str, Any], network: nn.Module) -> None:
     """manifest.json: what was trained and the hash of what came out, and nothing that changes between equal runs."""
-    write_json(path, {"weights_sha256": hash_of_weights(network)} | identity)
+    write_json(path, {"weights_sha256": hash_of_weights(network.state_dict())} | identity)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What `write_manifest` wrote.
+
+    Raises:
+        UserError: it is not there, or not a manifest.
+    """
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{path}: is not there or not the manifest of a trained network: delete {path.parent} and train it again"
+        ) from None
+    return manifest
+
+
+def write_cost(
+    path: Path, method: str, modalities: str, device: torch.device, seconds: float, steps: list[float]
+) -> None:
+    """cost.json: seconds of training, median step in ms, peak memory in MB, device.
+
+    Args:
+        path: the file.
+        method, modalities: whose cost it is.
+        device: where it was trained.
+        seconds: of the whole training, those of an interrupted process included.
+        steps: seconds of each step.
+    """
+    cuda = device.type == "cuda"
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )
+    write_json(
+        path,
+        {
+            "method": method,
+            "modalities": modalities,
+            "train_s": round(seconds, 2),
+            "step_ms": round(1000 * statistics.median(steps), 2),
+            "peak_mem_mb": round(peak),
+            "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
+        },
+    )

@@ -1,16 +1,46 @@
-"""Batches loaded by several processes in a fixed order, so that a run can be repeated and resumed.
+"""Batches that a run can repeat and resume, and a name for what cannot be read.
 
 nnU-Net's own multi-process loader hands out batches in the order in which its workers finish. Here batch
 number n is drawn from a seed of its own, whichever worker makes it.
 """
 
+import ctypes
+import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from torch.utils.data import DataLoader, Dataset
 
+from crossmodal.errors import UserError
 from crossmodal.nnunet.seeds import derive_seed, seed_everything
+
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
+
+
+class NamedFaults:
+    """An nnU-Net dataset whose unreadable cases are named: it may be moved or deleted while training."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while it is being unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def load_case(self, case: str) -> tuple:
+        """As the dataset's own. Raises UserError where a file of the case is missing or damaged."""
+        try:
+            return self.dataset.load_case(case)
+        except Exception as error:  # each format raises its own
+            raise UserError(
+                f"{self.dataset.source_folder}: the case {case} cannot be read ({error}): was the dataset moved or "
+                f"removed? Build it again (crossmodal dataset, or snakemake), then run the same command: "
+                f"the training goes on from the last state that was saved"
+            ) from None
 
 
 class _NumberedBatches(Dataset):
@@ -23,12 +53,13 @@ class _NumberedBatches(Dataset):
     def __getitem__(self, number: int) -> dict:
         torch.set_num_threads(1)
         seed_everything(derive_seed(self.seed, number))
-        return self.loader.generate_train_batch()
+        try:
+            return self.loader.generate_train_batch()
+        except UserError as error:  # raised here, it would arrive wrapped in a traceback
+            return {"fault": str(error)}
 
 
-def batches_in_order(
-    loader: Any, seed: int, first: int, count: int, workers: int, pin: bool
-) -> Iterator[dict]:
+def batches_in_order(loader: Any, seed: int, first: int, count: int, workers: int, pin: bool) -> Iterator[dict]:
     """Batches `first` to `count` − 1 of an nnUNetDataLoader, made by `workers` processes.
 
     Args:
@@ -36,10 +67,13 @@ def batches_in_order(
         seed: seed of this stream; batch n is drawn from (seed, n).
         first: number of the first batch: 0, or where a resumed training stopped.
         count: number of batches in the whole training.
-        workers: processes.
+        workers: processes; they start here, and end with this process, even when it is killed.
         pin: whether to put batches into page-locked memory for a GPU.
+
+    Raises:
+        UserError: a case cannot be read, or a worker was killed.
     """
-    return iter(
+    batches = iter(
         DataLoader(
             _NumberedBatches(loader, seed, count),
             batch_size=None,
@@ -47,5 +81,36 @@ def batches_in_order(
             num_workers=workers,
             pin_memory=pin,
             prefetch_factor=3,
+            worker_init_fn=_follow_parent,
         )
     )
+    return _without_faults(batches)
+
+
+def _without_faults(batches: Iterator[dict]) -> Iterator[dict]:
+    for batch in batches:
+        if "fault" in batch:
+            raise UserError(batch["fault"])
+        yield batch
+
+
+def _follow_parent(_number: int) -> None:
+    """Leave signals to the training process, which saves its state first; end when it ends.
+
+    A scheduler or Ctrl-C signals every process of a job. A worker that outlived a killed training would hold
+    its memory and its lock.
+    """
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform == "linux":  # elsewhere torch's own check ends it some seconds later
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def switch_off_benchmark(transforms: Any) -> None:
+    """Make nnU-Net's Gaussian blur choose its method by size rather than by timing, wherever it is nested."""
+    if isinstance(transforms, GaussianBlurTransform):
+        transforms.benchmark = False
+    for inner in getattr(transforms, "transforms", []):
+        switch_off_benchmark(inner)
+    if hasattr(transforms, "transform"):
+        switch_off_benchmark(transforms.transform)

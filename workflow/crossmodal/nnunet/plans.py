@@ -89,9 +89,7 @@ def subset_plans(plans: dict, dataset: dict, modalities: tuple[str, ...]) -> tup
     """
     plans, dataset = deepcopy(plans), deepcopy(dataset)
     channels = channels_of(modalities)
-    dataset["channel_names"] = {
-        str(new): dataset["channel_names"][str(old)] for new, old in enumerate(channels)
-    }
+    dataset["channel_names"] = {str(new): dataset["channel_names"][str(old)] for new, old in enumerate(channels)}
     for configuration in plans["configurations"].values():
         for key in ("normalization_schemes", "use_mask_for_norm"):
             configuration[key] = [configuration[key][channel] for channel in channels]

@@ -17,10 +17,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from crossmodal.cohort.labels import from_internal
 from crossmodal.cohort.volumes import image_of
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_directory, atomic_path
+from crossmodal.files import atomic_path, resumable_directory
 from crossmodal.modalities import parse_subset, subset_name
-from crossmodal.nnunet.export import read_weights
+from crossmodal.nnunet.export import read_manifest, read_weights
 from crossmodal.nnunet.plans import CONFIGURATION
+from crossmodal.nnunet.resume import only_process
+from crossmodal.nnunet.seeds import fix_arithmetic
 from crossmodal.progress import track
 
 
@@ -41,13 +43,10 @@ class Predictor:
                 f"{model}: this network reads the ground truth (class-mean images): it cannot predict a case"
             )
         self.any_subset = recipe.get("modalities") == "any"
-        self.modalities = parse_subset(
-            "+".join(name.lower() for name in self.dataset_json["channel_names"].values())
-        )
+        self.modalities = parse_subset("+".join(name.lower() for name in self.dataset_json["channel_names"].values()))
         if folds is None:
             folds = sorted(
-                int(path.parent.name.removeprefix("fold_"))
-                for path in model.glob("fold_*/checkpoint_final.pth")
+                int(path.parent.name.removeprefix("fold_")) for path in model.glob("fold_*/checkpoint_final.pth")
             )
             if not folds:
                 raise UserError(f"{model}: no fold_<k>/checkpoint_final.pth in it: is this a model folder?")
@@ -88,9 +87,7 @@ class Predictor:
         reader = self.plans.image_reader_writer_class()
         given = [name for name in self.modalities if name in images]
         with tempfile.TemporaryDirectory() as scratch:
-            data, properties = reader.read_images(
-                [_as_file(images[name], Path(scratch), name) for name in given]
-            )
+            data, properties = reader.read_images([_as_file(images[name], Path(scratch), name) for name in given])
         full = np.zeros((len(self.modalities), *data.shape[1:]), data.dtype)
         for volume, name in zip(data, given, strict=True):
             full[self.modalities.index(name)] = volume
@@ -121,9 +118,17 @@ class Predictor:
 
 
 def predict_cases(
-    model: Path, fold: int, cases: pd.DataFrame, modalities: str, out: Path, device: torch.device
+    model: Path,
+    fold: int,
+    cases: pd.DataFrame,
+    modalities: str,
+    out: Path,
+    device: torch.device,
+    deterministic: bool = False,
 ) -> None:
     """Segment the cases into out/<case>.nii.gz; the folder appears only when all are done.
+
+    What an interrupted call has done lies beside it as `.<name>.partial`, and the next one goes on from there.
 
     Args:
         model: model folder.
@@ -132,16 +137,21 @@ def predict_cases(
         modalities: the subset that is shown to the network.
         out: the folder.
         device: where to run.
+        deterministic: the same bits every time on a GPU too.
     """
     predictor = Predictor(model, [fold], device)
+    fix_arithmetic(device, deterministic)  # nnU-Net's predictor has just chosen the fastest kernels
     shown = parse_subset(modalities)
     if not predictor.any_subset and shown != predictor.modalities:
         raise UserError(f"{model}: is a model of {subset_name(predictor.modalities)}, not of {modalities}")
-    with atomic_directory(out) as folder:
+    manifest = read_manifest(model / f"fold_{fold}" / "manifest.json")
+    made_for = {"model": manifest, "modalities": modalities, "cases": cases.astype(str).to_numpy().tolist()}
+    lock = only_process(out, out.with_name(f".{out.name}.lock"), "predicted")
+    with lock, resumable_directory(out, made_for) as folder:
         for row in track(list(cases.itertuples()), "cases predicted"):
-            predictor.write(
-                {name: getattr(row, name) for name in shown}, folder / f"{row.case}.nii.gz", row.release
-            )
+            segmentation = folder / f"{row.case}.nii.gz"
+            if not segmentation.exists():
+                predictor.write({name: getattr(row, name) for name in shown}, segmentation, row.release)
 
 
 def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFrame:

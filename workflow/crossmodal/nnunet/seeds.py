@@ -1,6 +1,7 @@
 """Random streams: one seed for each purpose, so that what one part draws never moves another."""
 
 import hashlib
+import os
 import random
 from typing import Any
 
@@ -20,6 +21,22 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def fix_arithmetic(device: torch.device, deterministic: bool) -> None:
+    """Choose between the GPU kernels that are fastest and those that give the same bits every time.
+
+    On a CPU the bits are the same either way.
+
+    Args:
+        device: where networks run.
+        deterministic: whether to use deterministic kernels alone; where torch has none, it says so and stops.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:  # cuBLAS reads it when it is first used
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def random_state() -> dict[str, Any]:

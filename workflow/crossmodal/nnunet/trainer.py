@@ -1,12 +1,7 @@
 """nnU-Net's trainer with a budget, fixed random streams, and a state that survives being killed."""
 
-import csv
 import json
 import os
-import resource
-import signal
-import statistics
-import sys
 import tempfile
 import time
 from contextlib import nullcontext, redirect_stdout
@@ -15,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_path, write_json
-from crossmodal.nnunet import resume
-from crossmodal.nnunet.loading import batches_in_order
+from crossmodal.files import remove_half_written
+from crossmodal.nnunet import resume, training_state
+from crossmodal.nnunet.interruption import Interruption
+from crossmodal.nnunet.loading import NamedFaults, batches_in_order, switch_off_benchmark
+from crossmodal.nnunet.progress_table import ProgressTable
 from crossmodal.nnunet.seeds import derive_seed, random_state, seed_everything, set_random_state
-from crossmodal.progress import remaining
+from crossmodal.progress import remaining, say
 
 REGIONS = ("WT", "TC", "ET")
 # A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
@@ -66,7 +62,7 @@ class ReproducibleTrainer(nnUNetTrainer):
         self.resumed_from = 0
         self.train_seconds = 0.0
         self.step_seconds: list[float] = []
-        self._signal: int | None = None
+        self.interruption = Interruption()
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
@@ -76,21 +72,16 @@ class ReproducibleTrainer(nnUNetTrainer):
         self.output_folder = str(model / f"fold_{self.fold}")
         self.folder = Path(self.output_folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for half_written in self.folder.rglob(".writing-*"):  # left by a process that was killed
-            half_written.unlink(missing_ok=True)
+        remove_half_written(self.folder)
         self.log_file = str(self.folder / "training_log.txt")
         self.identity = identity
 
-    def print_to_log_file(
-        self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True
-    ) -> None:
+    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
         """nnU-Net's log goes to its file alone; the console shows progress."""
         super().print_to_log_file(*args, also_print_to_console=False, add_timestamp=add_timestamp)
 
     def _do_i_compile(self) -> bool:
-        return (
-            bool(self.budget["compile"]) and self.device.type == "cuda" if hasattr(self, "budget") else False
-        )
+        return bool(self.budget["compile"]) and self.device.type == "cuda" if hasattr(self, "budget") else False
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -99,15 +90,18 @@ class ReproducibleTrainer(nnUNetTrainer):
         splits = json.loads((Path(self.preprocessed_dataset_folder_base) / "splits_final.json").read_text())
         if splits:
             if self.fold >= len(splits):
-                raise UserError(
-                    f"fold {self.fold} is asked for, but the cohort has the folds 0 to {len(splits) - 1}"
-                )
+                raise UserError(f"fold {self.fold} is asked for, but the cohort has the folds 0 to {len(splits) - 1}")
             return list(splits[self.fold]["train"]), list(splits[self.fold]["val"])
         cases = sorted(self.dataset_class.get_identifiers(self.preprocessed_dataset_folder))
         note = f"too few cases for folds: all {len(cases)} train, and validation reuses the training case {cases[0]}"
-        print(note, file=sys.stderr)
+        say(note)
         self.print_to_log_file(note)
         return cases, cases[:1]
+
+    def get_tr_and_val_datasets(self) -> tuple[NamedFaults, NamedFaults]:
+        """nnU-Net's training and validation cases."""
+        train, val = super().get_tr_and_val_datasets()
+        return NamedFaults(train), NamedFaults(val)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's loaders; with worker processes in a fixed order, else in this process on its one stream."""
@@ -162,22 +156,39 @@ class ReproducibleTrainer(nnUNetTrainer):
             self.initialize()
         state, messages = resume.load_state(self.folder / "state")
         for message in messages:
-            print(message, file=sys.stderr)
+            say(message)
         if state is not None:
-            self._take_up(state)
+            training_state.take_up(self, state)
+            self.resumed_from = self._steps_done()
+            say(f"going on from step {self.resumed_from} (epoch {self.current_epoch})")
         seed_everything(derive_seed(self.seed, "batches"))
         self.dataloader_train, self.dataloader_val = self.get_dataloaders()
         self.set_deep_supervision_enabled(self.enable_deep_supervision)
         if state is not None:
             set_random_state(state["random"])
-        self._open_progress()
-        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        self._last_save = time.monotonic()
-        self._save_cost = 0.0
+        self.progress = ProgressTable(self.folder / "progress.csv", self.current_epoch, self.resumed_from)
+        self._last_save, self._save_cost = time.monotonic(), 0.0
 
     def run_training(self) -> None:
-        """nnU-Net's loop, one batch at a time, so that it can stop and go on anywhere."""
+        """nnU-Net's loop, one batch at a time, so that it can stop and go on anywhere.
+
+        Raises:
+            UserError: the loss or a weight is not a number; data cannot be read; a state cannot be written.
+            SystemExit: a signal asked to stop; the state is saved.
+        """
+        with self.interruption:
+            try:
+                self._run_training()
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader worker"):
+                    raise
+                raise UserError(
+                    f"{self.folder}: a process that loads batches was killed, perhaps for want of memory ({error}): "
+                    f"lower the budget's loader_workers or give the job more memory, then run the same command: "
+                    f"the training goes on from the last state that was saved"
+                ) from None
+
+    def _run_training(self) -> None:
         self.on_train_start()
         self._started, self._steps_at_start = time.monotonic(), self._steps_done()
         while self.current_epoch < self.num_epochs:
@@ -188,18 +199,23 @@ class ReproducibleTrainer(nnUNetTrainer):
             else:
                 self._train_mode()
             while self.step_in_epoch < self.num_iterations_per_epoch:
-                start = time.monotonic()
-                batch = next(self.dataloader_train)
-                output = self.train_step(batch)
-                self._refuse_nan(output, batch)
-                self.train_outputs.append(output)
-                self.step_in_epoch += 1
-                self.step_seconds.append(time.monotonic() - start)
-                self.train_seconds += self.step_seconds[-1]
+                self._one_step()
                 self._save_when_due()
             self._validate()
             self.on_epoch_end()
             self._save_when_due()
+
+    def _one_step(self) -> None:
+        start = time.monotonic()
+        batch = next(self.dataloader_train)
+        output = self.train_step(batch)
+        self.step_in_epoch += 1
+        self._last_cases = ", ".join(map(str, batch["keys"]))
+        if not np.isfinite(output["loss"]):
+            self._refuse_nan("the loss", ", ".join(f"{name} {value:g}" for name, value in output.items()))
+        self.train_outputs.append(output)
+        self.step_seconds.append(time.monotonic() - start)
+        self.train_seconds += self.step_seconds[-1]
 
     def _validate(self) -> None:
         start, before = time.monotonic(), random_state()
@@ -208,7 +224,7 @@ class ReproducibleTrainer(nnUNetTrainer):
         with torch.no_grad():
             for _ in range(self.num_val_iterations_per_epoch):
                 outputs.append(self.validation_step(next(self.dataloader_val)))
-                if self._signal is not None:  # the state that is saved is the one before the validation
+                if self.interruption.number is not None:  # what is saved is the state before the validation
                     now = random_state()
                     set_random_state(before)
                     self._save_when_due()
@@ -224,8 +240,7 @@ class ReproducibleTrainer(nnUNetTrainer):
         """Log the epoch's mean of each loss term."""
         names = list(dict.fromkeys(name for output in train_outputs for name in output))
         self.epoch_terms = {
-            name: float(np.nanmean([output[name] for output in train_outputs if name in output]))
-            for name in names
+            name: float(np.nanmean([output[name] for output in train_outputs if name in output])) for name in names
         }
         self.logger.log("train_losses", self.epoch_terms["loss"], self.current_epoch)
 
@@ -240,59 +255,25 @@ class ReproducibleTrainer(nnUNetTrainer):
         }
         self.current_epoch += 1
         self.step_in_epoch = 0
-        self._append_progress(terms)
+        self.progress.append(self.current_epoch, self._steps_done(), terms)
         done = self._steps_done() - self._steps_at_start
         total = self.num_epochs * self.num_iterations_per_epoch - self._steps_at_start
-        print(
+        say(
             f"epoch {self.current_epoch}/{self.num_epochs}  loss {terms['loss']:.4f}  val Dice "
             + " ".join(f"{region} {value:.2f}" for region, value in zip(REGIONS, dice, strict=True))
-            + f"  {remaining(self._started, done, total)}",
-            file=sys.stderr,
-            flush=True,
+            + f"  {remaining(self._started, done, total)}"
         )
 
     def _steps_done(self) -> int:
         return self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
 
-    def _refuse_nan(self, output: dict, batch: dict) -> None:
-        if not np.isfinite(output["loss"]):
-            terms = ", ".join(f"{name} {value}" for name, value in output.items())
-            raise UserError(
-                f"{self.folder}: the loss is not a number at step {self._steps_done() + 1} ({terms}); the batch's cases: "
-                f"{', '.join(map(str, batch['keys']))}. Look at these cases, or lower the weights of the recipe; "
-                f"the last good state is kept"
-            )
-
-    # --- progress.csv -----------------------------------------------------------------------------------------
-
-    def _open_progress(self) -> None:
-        """Keep the rows up to the state that is taken up: the epochs after it are trained again."""
-        path = self.folder / "progress.csv"
-        rows = list(csv.DictReader(path.open(newline=""))) if path.exists() else []
-        kept = [row for row in rows if row["epoch"].isdigit() and int(row["epoch"]) <= self.current_epoch]
-        self._progress_rows = kept
-        if len(kept) < len(rows):
-            self._write_progress()
-
-    def _append_progress(self, terms: dict[str, float]) -> None:
-        row = {
-            "epoch": self.current_epoch,
-            "step": self._steps_done(),
-            "resumed_from": self.resumed_from,
-            "time": f"{time.time():.3f}",
-        } | {name: f"{value:.9g}" for name, value in terms.items()}
-        self._progress_rows.append(row)
-        self._write_progress()
-
-    def _write_progress(self) -> None:
-        columns = list(dict.fromkeys(name for row in self._progress_rows for name in row))
-        with (
-            atomic_path(self.folder / "progress.csv") as temporary,
-            temporary.open("w", newline="") as stream,
-        ):
-            writer = csv.DictWriter(stream, columns, restval="")
-            writer.writeheader()
-            writer.writerows(self._progress_rows)
+    def _refuse_nan(self, what: str, terms: str) -> None:
+        states = self.folder / "state"
+        kept = f"the last good state is kept in {states}" if states.exists() else "no state had been saved yet"
+        raise UserError(
+            f"{self.folder}: {what} is not a number after step {self._steps_done()} ({terms}); the batch's cases: "
+            f"{self._last_cases}. Look at these cases, or lower the weights of the recipe; {kept}"
+        )
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -307,107 +288,27 @@ class ReproducibleTrainer(nnUNetTrainer):
     def take_up_extra(self, extra: dict[str, Any]) -> None:
         """Restore what `extra_state` returned."""
 
-    def plain_log(self) -> dict[str, Any]:
-        """nnU-Net's log of each epoch, as plain numbers."""
-        return _plain(self.logger.get_checkpoint())
-
-    def state(self) -> dict[str, Any]:
-        """All that the rest of the training depends on."""
-        return {
-            "identity": json.dumps(self.identity),
-            "networks": {name: network.state_dict() for name, network in self.networks().items()},
-            "optimizer": self.optimizer.state_dict(),
-            "grad_scaler": self.grad_scaler.state_dict() if self.grad_scaler is not None else None,
-            "epoch": self.current_epoch,
-            "step_in_epoch": self.step_in_epoch,
-            "train_outputs": self.train_outputs,
-            "logging": self.plain_log(),
-            "train_seconds": self.train_seconds,
-            "step_seconds": self.step_seconds[-1000:],
-            "extra": self.extra_state(),
-            "random": random_state(),
-        }
-
-    def _take_up(self, state: dict[str, Any]) -> None:
-        where = self.folder / "state"
-        resume.refuse_other(
-            json.loads(state["identity"]),
-            self.identity,
-            where,
-            f"To start anew, delete {where}; or use another --out.",
-        )
-        for name, network in self.networks().items():
-            network.load_state_dict(state["networks"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.grad_scaler is not None:
-            self.grad_scaler.load_state_dict(state["grad_scaler"])
-        self.current_epoch, self.step_in_epoch = state["epoch"], state["step_in_epoch"]
-        self.train_outputs = state["train_outputs"]
-        self.logger.load_checkpoint(state["logging"])
-        self.train_seconds, self.step_seconds = state["train_seconds"], state["step_seconds"]
-        self.take_up_extra(state["extra"])
-        self.resumed_from = self._steps_done()
-        print(f"going on from step {self.resumed_from} (epoch {self.current_epoch})", file=sys.stderr)
-
     def save_state(self) -> None:
-        """Write the state now."""
+        """Write the state now.
+
+        Raises:
+            UserError: it cannot be written, or a weight is not a number: a step can spoil the weights while its
+                own loss is still finite, and such a state must not displace a good one.
+        """
         start = time.monotonic()
-        resume.save_state(self.folder / "state", self.state())
+        for name, network in self.networks().items():
+            if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
+                self._refuse_nan("a weight", name)
+        resume.save_state(self.folder / "state", training_state.pack(self))
         self._last_save = time.monotonic()
         self._save_cost = self._last_save - start
 
     def _save_when_due(self) -> None:
         interval = max(60 * self.budget["save_every_minutes"], self._save_cost / SAVE_AT_MOST)
-        if self._signal is not None or time.monotonic() - self._last_save >= interval:
-            self.save_state()
-        if self._signal in (signal.SIGTERM, signal.SIGINT):
-            print(
-                f"stopped at step {self._steps_done()}; the same command goes on from there", file=sys.stderr
-            )
-            raise SystemExit(128 + self._signal)
-        self._signal = None
-
-    def _on_signal(self, number: int, _frame: Any) -> None:
-        # SIGUSR1 is Slurm's warning: save and go on; SIGTERM and Ctrl-C: save and stop.
-        self._signal = number
-
-    # --- cost -------------------------------------------------------------------------------------------------
-
-    def write_cost(self, method: str, modalities: str) -> None:
-        """cost.json: seconds of training, median step in ms, peak memory in MB, device."""
-        cuda = self.device.type == "cuda"
-        peak = (
-            torch.cuda.max_memory_allocated() / 2**20
-            if cuda
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        )
-        write_json(
-            self.folder / "cost.json",
-            {
-                "method": method,
-                "modalities": modalities,
-                "train_s": round(self.train_seconds, 2),
-                "step_ms": round(1000 * statistics.median(self.step_seconds), 2),
-                "peak_mem_mb": round(peak),
-                "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
-            },
-        )
-
-
-def switch_off_benchmark(transforms: Any) -> None:
-    """Make nnU-Net's Gaussian blur choose its method by size rather than by timing, wherever it is nested."""
-    if isinstance(transforms, GaussianBlurTransform):
-        transforms.benchmark = False
-    for inner in getattr(transforms, "transforms", []):
-        switch_off_benchmark(inner)
-    if hasattr(transforms, "transform"):
-        switch_off_benchmark(transforms.transform)
-
-
-def _plain(value: Any) -> Any:
-    """NumPy numbers as Python's, which weights_only loading reads."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+        if self.interruption.number is None and time.monotonic() - self._last_save < interval:
+            return
+        self.save_state()
+        self.interruption.saved()
+        if self.interruption.stops:
+            say(f"stopped at step {self._steps_done()}; the same command goes on from there")
+            raise SystemExit(128 + self.interruption.number)
