@@ -111,7 +111,7 @@ BAD_FILES = {
     # what: (damage, file it is reported for, message)
     "missing modality": (lambda r: file_of(r, "t2").unlink(), CASE, "has no t2"),
     "missing segmentation": (lambda r: file_of(r, "seg").unlink(), CASE, "has no segmentation"),
-    "empty folder": (lambda r: [f.unlink() for f in (r / CASE).iterdir()], CASE, "has no flair"),
+    "empty folder": (lambda r: [f.unlink() for f in (r / CASE).iterdir()], CASE, "has no t1, t1ce, t2, flair"),
     "dangling link": (to_link, "t1.nii.gz", "is a link to .*nowhere.nii.gz, which is missing"),
     "pipe": (to_pipe, "t1.nii.gz", "is not a regular file"),
     "folder for a file": (to_folder, "t1.nii.gz", "is a folder where a NIfTI file is due"),

@@ -301,9 +301,10 @@ def test_a_name_mapping_tells_who_is_who(tmp_path):
         f"HGG,NA,{names[1]},BraTS20_Training_002\nHGG,NA,NA,BraTS20_Training_003\nHGG,NA,{names[3]},NA\n"
     )
     options = {"folds": 0, "test_fraction": 0, "external": (f"b={other}",)}
-    (tmp_path / "map.csv").write_text(mapping)
-    _, problems = check(root, tmp_path / "out", name_mapping=(tmp_path / "map.csv",), **options)
-    assert removed(problems) == [names[1]]
+    for text in (mapping, mapping.replace(",", ";"), "\ufeff" + mapping.replace("\n", "\r\n")):
+        (tmp_path / "map.csv").write_text(text, encoding="utf-8")
+        _, problems = check(root, tmp_path / "out", name_mapping=(tmp_path / "map.csv",), **options)
+        assert removed(problems) == [names[1]]
     _, problems = check(root, tmp_path / "out", **options)
     assert removed(problems) == []
     (root / "name_mapping.csv").write_text(mapping)  # as the release ships it

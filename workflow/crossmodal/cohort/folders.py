@@ -86,16 +86,19 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
         return case, [error(name, path, f"the case's name {fault}", "rename the folder and its files")]
     problems: list[Problem] = []
     candidates: dict[str, list[Path]] = {}
-    strangers = []
+    strangers, of_others = [], []
     for entry in folder.entries:
         match = _IMAGE.fullmatch(entry.name)
         if match is None:
             strangers.append(entry)
         elif match["case"] is not None and match["case"].lower() != name.lower():
-            what = f"is named after another case ({match['case']})"
-            problems.append(error(name, entry, what, f"move it to its own case, or rename it after {name}"))
+            of_others.append(entry)
         else:
             candidates.setdefault(_SUFFIXES[match["suffix"].lower()], []).append(entry)
+    if of_others:
+        listed = ", ".join(entry.name for entry in of_others)
+        what = f"is named after another case ({listed})"
+        problems.append(error(name, of_others[0], what, f"move it to its own case, or rename it after {name}"))
     if "seg" not in candidates:
         _take_misnamed_segmentation(name, strangers, candidates, problems)
     for stranger in strangers:
@@ -107,11 +110,11 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
             both = " and ".join(file.name for file in files)
             problems.append(error(name, path, f"has {len(files)} files for {what}: {both}", "keep one of them"))
         case.files[what] = str(files[0])
-    for modality in MODALITIES:
-        if modality not in case.files:
-            there = ", ".join(entry.name for entry in folder.entries) or "nothing"
-            remedy = f"all of {', '.join(MODALITIES)} are needed; in the folder: {there}"
-            problems.append(error(name, path, f"has no {modality}", remedy))
+    missing = [modality for modality in MODALITIES if modality not in case.files]
+    if missing:
+        there = ", ".join(entry.name for entry in folder.entries) or "nothing"
+        remedy = f"all of {', '.join(MODALITIES)} are needed; in the folder: {there}"
+        problems.append(error(name, path, f"has no {', '.join(missing)}", remedy))
     return case, problems
 
 

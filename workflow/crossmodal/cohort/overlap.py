@@ -40,7 +40,8 @@ def mapping_rows(path: Path) -> list[list[str]]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
-        return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+        mark = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet saves with its country's
+        return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
     except (OSError, csv.Error) as fault:
         raise UserError(f"{path}: cannot be read as a name mapping ({fault}); save it as 'CSV UTF-8'") from None
 

@@ -54,20 +54,15 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
 
 
 def lines_of(problems: Iterable[Problem]) -> list[str]:
-    """The problems for a terminal: errors first, like warnings counted instead of repeated, at most a screenful."""
-    problems = list(problems)
-    lines = []
-    for problem in errors_in(problems):
-        where = problem.file or problem.case
-        lines.append(f"error: {where}: {problem.problem}; {problem.remedy}")
+    """The problems for a terminal: errors first, like ones counted instead of repeated, at most a screenful."""
     alike: dict[Problem, list[Problem]] = {}
     for problem in problems:
-        if problem.severity == WARNING:
-            alike.setdefault(replace(problem, case="", file=""), []).append(problem)
-    for kind, members in alike.items():
+        alike.setdefault(replace(problem, case="", file=""), []).append(problem)
+    lines = []
+    for kind, members in sorted(alike.items(), key=lambda item: item[0].severity != ERROR):
         where = members[0].file or members[0].case or "cohort"
         more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-        lines.append(f"warning: {where}{more}: {kind.problem}; {kind.remedy}")
+        lines.append(f"{kind.severity}: {where}{more}: {kind.problem}; {kind.remedy}")
     if len(lines) > SHOWN_AT_MOST:
         hidden = len(lines) - SHOWN_AT_MOST
         lines = [*lines[:SHOWN_AT_MOST], f"... and {hidden} more: all of them are in problems.csv"]
