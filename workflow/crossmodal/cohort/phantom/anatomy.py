@@ -13,6 +13,7 @@ from crossmodal.cohort.phantom.grid import FIELD_OF_VIEW_MM, Grid, smooth_field
 WM, GM, CSF = range(3)
 DEFORMATION_SIGMA_MM = 16.0
 FOLD_SIGMA_MM = 4.0
+SHARPENING = 3.0  # the maps are averages of 152 brains: their borders are wider than one brain's
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ def load_template() -> Template:
 
     mask = lps(load_mni152_brain_mask(resolution=1))
     gm, wm = (lps(load(resolution=1)) * mask for load in (load_mni152_gm_template, load_mni152_wm_template))
-    return Template(mask, np.stack([wm, gm, np.clip(mask - gm - wm, 0, 1)]), mask.sum() / 1000)
+    tissue = np.stack([wm, gm, np.clip(mask - gm - wm, 0, 1)]) ** SHARPENING
+    tissue /= np.maximum(tissue.sum(0), 1e-6)
+    return Template(mask, tissue * mask, mask.sum() / 1000)
 
 
 @dataclass(frozen=True)
 class Warp:
-    """How a subject's brain lies on the template; `bulge` is the mass effect: centre (mm), radius (mm), share."""
+    """How a subject's brain lies on the template; `bulge` is the mass effect: mm, radius mm, share."""
 
     scale: tuple[float, float, float]
     amplitude_mm: float
@@ -61,21 +64,19 @@ def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
     stretch = rng.normal(0, 0.025, 3)
     scale = size * np.exp(stretch - stretch.mean())
     scale[2] = min(scale[2], 1.0)  # the template already fills the 155 mm
-    return Warp(tuple(scale.tolist()), 3.0, int(rng.integers(2**32)), float(rng.uniform(0.1, 0.8)))
+    ventricles = (120.0, 120.0, 77.5 + 9 * float(scale[2]), 30.0, float(rng.uniform(0.2, 0.7)))
+    return Warp(tuple(scale.tolist()), 3.0, int(rng.integers(2**32)), float(rng.uniform(1.2, 2.4)), (ventricles,))
 
 
 def brain(template: Template, warp: Warp, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Mask (bool) and tissue fractions (3, x, y, z: WM, GM, CSF; they sum to 1 in the mask, 0 outside) on the grid."""
+    """Mask (bool) and tissue fractions (3, x, y, z: WM, GM, CSF; their sum is 1 in the mask)."""
     rng = np.random.default_rng(warp.seed)
     centre = [mm / 2 for mm in FIELD_OF_VIEW_MM]
     middle = [(n - 1) / 2 for n in template.mask.shape]
     shape = [(-1, 1, 1), (1, -1, 1), (1, 1, -1)]
     position = [x.reshape(s) for x, s in zip(grid.axes(), shape, strict=True)]
     wobble = [warp.amplitude_mm * smooth_field(rng, grid, DEFORMATION_SIGMA_MM) for _ in range(3)]
-    outer = [
-        (x - c) / f + m + u
-        for x, c, f, m, u in zip(position, centre, warp.scale, middle, wobble, strict=True)
-    ]
+    outer = [(x - c) / f + m + u for x, c, f, m, u in zip(position, centre, warp.scale, middle, wobble, strict=True)]
     mask = ndimage.map_coordinates(template.mask, outer, order=1) > 0.5
     inward = mass_effect(position, warp.bulge)
     inner = [o + d for o, d in zip(outer, inward, strict=True)]

@@ -1,6 +1,6 @@
-"""Positions in millimetres and smooth random fields on them, the same field at whatever spacing it is sampled.
+"""Positions in millimetres, and smooth random fields that are the same at whatever spacing they are sampled.
 
-All arithmetic is elementwise float64: no FFT and no BLAS, whose results depend on the processor and on threads.
+All arithmetic is elementwise float64: the results of FFT and BLAS depend on the processor and on threads.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,11 @@ class Grid:
 
     def axes(self) -> list[np.ndarray]:
         """Voxel centres along each axis in mm from the corner of the field of view."""
-        return [
-            (first + 0.5 + np.arange(n)) * self.spacing
-            for first, n in zip(self.start, self.shape, strict=True)
-        ]
+        return [(first + 0.5 + np.arange(n)) * self.spacing for first, n in zip(self.start, self.shape, strict=True)]
 
     def crop(self, low_mm: list[float], high_mm: list[float]) -> "Grid":
         """The part of this grid whose voxel centres lie within the box, in mm."""
-        ranges = [
-            np.flatnonzero((x >= a) & (x <= b)) for x, a, b in zip(self.axes(), low_mm, high_mm, strict=True)
-        ]
+        ranges = [np.flatnonzero((x >= a) & (x <= b)) for x, a, b in zip(self.axes(), low_mm, high_mm, strict=True)]
         start = tuple(int(first + r[0]) for first, r in zip(self.start, ranges, strict=True))
         return Grid(self.spacing, start, tuple(len(r) for r in ranges))
 

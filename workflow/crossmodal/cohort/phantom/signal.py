@@ -11,16 +11,19 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 # Normal tissue: a mix of published 1.5 T and 3 T values. Tumour: fitted to real contrasts (docs/phantom.md).
 TISSUES = {
-    "wm": Tissue(850, 75, 0.70),
-    "gm": Tissue(1450, 95, 0.82),
-    "csf": Tissue(4160, 1200, 1.0),
-    "necrosis": Tissue(1817, 143, 0.91, 0.011),
-    "oedema": Tissue(1512, 117, 0.89),
-    "enhancing": Tissue(1446, 105, 0.88, 0.082),
+    "wm": Tissue(850, 68, 0.70, texture=0.4),
+    "gm": Tissue(1200, 93, 0.80, texture=0.4),
+    "csf": Tissue(4160, 1200, 1.0, texture=0.0),
+    "necrosis": Tissue(1850, 161, 0.97, 0.012),
+    "non_enhancing": Tissue(1800, 165, 0.95),
+    "oedema": Tissue(1550, 128, 0.97),
+    "enhancing": Tissue(1530, 114, 0.97, 0.081),
 }
+NORMAL = ("wm", "gm", "csf")
 TEXTURE_SIGMA_MM = 2.0
-TEXTURE = {"t1": 0.10, "t2": 0.15, "gd": 0.35}
-SUBJECT_SPREAD = {"t1": 0.03, "t2": 0.03, "pd": 0.01, "gd": 0.15}
+TEXTURE = {"t1": 0.10, "t2": 0.12, "gd": 0.35}
+SPREAD_NORMAL = {"t1": 0.03, "t2": 0.03, "pd": 0.01, "gd": 0.0}
+SPREAD_TUMOUR = {"t1": 0.05, "t2": 0.08, "pd": 0.01, "gd": 0.15}
 
 
 def spin_echo(t1, t2, pd, tr: float, te: float):
@@ -54,47 +57,53 @@ def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
     """This subject's tissue: each parameter off by a few per cent, at the site's field strength."""
     drawn = {}
     for name, tissue in TISSUES.items():
-        t1, t2, pd, gd = (
-            value * np.exp(SUBJECT_SPREAD[key] * rng.standard_normal()) for key, value in vars(tissue).items()
-        )
-        drawn[name] = Tissue(t1 * site.t1_factor, t2 * site.t2_factor, min(pd, 1.0), gd)
+        spread = SPREAD_NORMAL if name in NORMAL else SPREAD_TUMOUR
+        t1, t2, pd, gd = (getattr(tissue, key) * np.exp(s * rng.standard_normal()) for key, s in spread.items())
+        drawn[name] = Tissue(t1 * site.t1_factor, t2 * site.t2_factor, min(pd, 1.0), gd, tissue.texture)
     return drawn
 
 
-def fractions(tissue: np.ndarray, labels: np.ndarray, spacing: float) -> dict[str, np.ndarray]:
+def fractions(tissue: np.ndarray, labels: np.ndarray, grade: str, spacing: float) -> dict[str, np.ndarray]:
     """Share of each compartment in each voxel: borders of the tumour are partial volumes."""
     sigma = np.hypot(0.7, 0.35 * spacing) / spacing
+    core = "non_enhancing" if grade == "LGG" else "necrosis"
     soft = {
         name: ndimage.gaussian_filter((labels == label).astype(np.float64), sigma, truncate=3)
-        for name, label in (("necrosis", NCR), ("oedema", ED), ("enhancing", ET))
+        for name, label in ((core, NCR), ("oedema", ED), ("enhancing", ET))
     }
     normal = 1 - sum(soft.values())
-    return {**{name: tissue[k] * normal for k, name in enumerate(("wm", "gm", "csf"))}, **soft}
+    return {**{name: tissue[k] * normal for k, name in enumerate(NORMAL)}, **soft}
 
 
-def acquire(rng: np.random.Generator, site: Site, grid: Grid, mask, tissue, labels) -> dict[str, np.ndarray]:
+def acquire(
+    rng: np.random.Generator, site: Site, grid: Grid, grade: str, mask, tissue, labels
+) -> dict[str, np.ndarray]:
     """The four images as int16, at least 1 in the brain and 0 outside."""
-    values = draw_tissues(rng, site)
-    texture = {key: np.exp(s * smooth_field(rng, grid, TEXTURE_SIGMA_MM)) for key, s in TEXTURE.items()}
-    parts = fractions(tissue, labels, grid.spacing)
+    tissues = draw_tissues(rng, site)
     settings = {m: _draw_setting(rng, site) for m in MODALITIES}
     bias = {m: np.exp(site.bias * np.tanh(smooth_field(rng, grid, 45.0))) for m in MODALITIES}
+    texture = {key: s * smooth_field(rng, grid, TEXTURE_SIGMA_MM) for key, s in TEXTURE.items()}
+    parts = fractions(tissue, labels, grade, grid.spacing)
+    maps = {name: _textured(tissues[name], texture) for name in parts}
+    wm = tissues["wm"]
     images = {}
     for modality in MODALITIES:
-        clean = sum(
-            part
-            * signal(modality, site, v.t1 * texture["t1"], v.t2 * texture["t2"], v.pd, v.gd * texture["gd"])
-            for part, v in ((parts[name], values[name]) for name in parts)
-        )
-        wm = values["wm"]
+        clean = sum(part * signal(modality, site, *maps[name]) for name, part in parts.items())
         white = signal(modality, site, wm.t1, wm.t2, wm.pd, wm.gd)
         axis, slice_mm, noise, level = settings[modality]
         clean = thick_slices(clean, mask, axis, slice_mm / grid.spacing)
         noisy = rician(rng, clean * bias[modality], noise * white)
-        images[modality] = np.where(mask, np.clip(np.rint(noisy * level / white), 1, 32767), 0).astype(
-            np.int16
-        )
+        images[modality] = np.where(mask, np.clip(np.rint(noisy * level / white), 1, 32767), 0).astype(np.int16)
     return images
+
+
+def _textured(tissue: Tissue, texture: dict[str, np.ndarray]) -> tuple:
+    """T1, T2, PD and gadolinium of a tissue in every voxel."""
+    t1, t2, gd = (
+        getattr(tissue, key) * (np.exp(tissue.texture * texture[key]) if tissue.texture else 1.0)
+        for key in ("t1", "t2", "gd")
+    )
+    return t1, t2, tissue.pd, gd
 
 
 def _draw_setting(rng: np.random.Generator, site: Site) -> tuple[int, float, float, float]:

@@ -9,12 +9,13 @@ MIX_B = ("classic",) * 3 + ("bifocal",) * 2 + ("low_grade",) * 3 + ("no_et",) * 
 
 @dataclass(frozen=True)
 class Tissue:
-    """T1 and T2 in ms, proton density relative to CSF, gadolinium after injection in mM."""
+    """T1 and T2 in ms, proton density relative to CSF, gadolinium after injection in mM, share of texture."""
 
     t1: float
     t2: float
     pd: float
     gd: float = 0.0
+    texture: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Site:
     mix: tuple[str, ...]
     t1_factor: float = 1.0  # field strength: T1 grows with it, T2 falls
     t2_factor: float = 1.0
-    t1_timing: tuple[float, float, float] = (2000, 900, 3)  # TR, TI, TE; TI 0: spin echo
-    t2_timing: tuple[float, float] = (5000, 95)  # TR, TE
+    t1_timing: tuple[float, float, float] = (2000, 1050, 3)  # TR, TI, TE; TI 0: spin echo
+    t2_timing: tuple[float, float] = (6000, 105)  # TR, TE
     flair_timing: tuple[float, float, float] = (9000, 2430, 120)  # TR, TI, TE
     noise: tuple[float, float] = (0.03, 0.05)
     bias: float = 0.10
@@ -43,9 +44,9 @@ SITES = {
         MIX_B,
         t1_factor=1.12,
         t2_factor=0.9,
-        t1_timing=(600, 0, 12),
-        t2_timing=(3500, 80),
-        flair_timing=(6500, 2000, 90),
+        t1_timing=(1700, 950, 5),
+        t2_timing=(4500, 90),
+        flair_timing=(8000, 2350, 95),
         noise=(0.06, 0.09),
         bias=0.25,
         slice_mm=(4.0, 6.0),

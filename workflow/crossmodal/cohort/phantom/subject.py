@@ -11,7 +11,7 @@ from crossmodal.cohort.phantom.site import SITES
 from crossmodal.cohort.phantom.tumour import (
     GROWTH_SPACING_MM,
     Kind,
-    _millimetres,
+    centre_mm,
     choose_seeds,
     draw_kind,
     grow,
@@ -42,9 +42,7 @@ def kind_name(seed: int, site: str, number: int) -> str:
     return SITES[site].mix[rng.permutation(10)[place]]
 
 
-def make_subject(
-    templates: dict[float, Template], spacing: float, seed: int, site: str, number: int
-) -> Subject:
+def make_subject(templates: dict[float, Template], spacing: float, seed: int, site: str, number: int) -> Subject:
     """The site's case `number` (from 1) at `spacing` mm; the same brain and tumour whatever the spacing.
 
     Args:
@@ -58,9 +56,9 @@ def make_subject(
     seeds = choose_seeds(streams[1], kind, coarse, mask, tissue)
     warp = replace(
         warp,
-        bulge=tuple(
-            (*_millimetres(coarse, s), f.core_radius_mm, MASS_EFFECT_SHARE)
-            for f, s in zip(kind.foci, seeds, strict=True)
+        bulge=warp.bulge
+        + tuple(
+            (*centre_mm(coarse, s), f.core_radius_mm, MASS_EFFECT_SHARE) for f, s in zip(kind.foci, seeds, strict=True)
         ),
     )
     box = _bounding_box(mask, coarse)
@@ -69,7 +67,7 @@ def make_subject(
     fine_brain = coarse_brain if spacing == coarse.spacing else brain(templates[spacing], warp, fine_box)
     inside = [tuple(i - o for i, o in zip(s, coarse_box.start, strict=True)) for s in seeds]
     labels = grow(streams[1], kind, inside, coarse_box, coarse_brain, fine_box, fine_brain[0])
-    images = acquire(streams[2], SITES[site], fine_box, *fine_brain, labels)
+    images = acquire(streams[2], SITES[site], fine_box, kind.grade, *fine_brain, labels)
     return Subject(
         case_name(site, number),
         kind,

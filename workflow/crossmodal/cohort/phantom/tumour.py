@@ -18,6 +18,7 @@ GROWTH_SPACING_MM = 3.0
 CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
 OEDEMA_SPEED = {WM: 1.0, GM: 0.3, CSF: 0.04}
 OUTSIDE_SPEED = 0.01
+SMALLEST_COMPONENT_ML = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,26 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
     return Kind("LGG" if name in ("low_grade", "no_et") else "HGG", tuple(foci))
 
 
-def choose_seeds(
-    rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue
-) -> list[tuple[int, int, int]]:
-    """A voxel in supratentorial white matter for each focus, deep enough for its core, apart from the others."""
+def choose_seeds(rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue) -> list[tuple[int, int, int]]:
+    """A voxel of supratentorial white matter for each focus, deep enough for its core and far from the others."""
     depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
     x, y, z = np.meshgrid(*grid.axes(), indexing="ij", sparse=True)
     above = (z > 62) & (np.abs(x - 120) > 10) & (np.abs(x - 120) < 60)
     seeds = []
     for focus in kind.foci:
-        good = above & (tissue[WM] > 0.5) & (depth > 0.75 * focus.core_radius_mm + 2)
+        white = above & (tissue[WM] > 0.5)
+        good = white & (depth > 0.75 * focus.core_radius_mm + 2)
+        good = good if good.any() else white  # a small head and a large core
         for seed in seeds:
-            far = sum((p - q) ** 2 for p, q in zip((x, y, z), _millimetres(grid, seed), strict=True)) > 55**2
+            far = sum((p - q) ** 2 for p, q in zip((x, y, z), centre_mm(grid, seed), strict=True)) > 55**2
             good = good & far if (good & far).any() else good
         places = np.argwhere(good)
         seeds.append(tuple(int(i) for i in places[rng.integers(len(places))]))
     return seeds
 
 
-def _millimetres(grid: Grid, voxel) -> tuple[float, ...]:
+def centre_mm(grid: Grid, voxel) -> tuple[float, ...]:
+    """Where a voxel of the grid lies, in mm."""
     return tuple(float(x[i]) for x, i in zip(grid.axes(), voxel, strict=True))
 
 
@@ -95,12 +97,12 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
     mask, tissue = coarse_brain
     labels = np.zeros(fine.shape, np.uint8)
     for focus, seed in zip(kind.foci, seeds, strict=True):
-        core_noise = 0.35 * smooth_field(rng, coarse, 6.0)
+        core_noise = 0.25 * smooth_field(rng, coarse, 8.0)
         core_time = arrival(mask, tissue, CORE_SPEED, core_noise, [seed])
         core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
-        oedema_noise = 0.3 * smooth_field(rng, coarse, 6.0)
+        oedema_noise = 0.25 * smooth_field(rng, coarse, 8.0)
         oedema_time = arrival(mask, tissue, OEDEMA_SPEED, oedema_noise, np.argwhere(core))
-        necrosis_time = core_time * np.exp(0.3 * smooth_field(rng, coarse, 5.0))
+        necrosis_time = core_time * np.exp(0.2 * smooth_field(rng, coarse, 8.0))
         times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]
         core = _lowest(times[0], fine_mask, focus.ncr_ml + focus.et_ml, fine.spacing)
         necrosis = _lowest(times[1], core, focus.ncr_ml, fine.spacing)
@@ -108,6 +110,9 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
         labels[oedema & (labels == 0)] = ED
         labels[core] = ET
         labels[necrosis] = NCR
+    components, _ = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    small = np.bincount(components.ravel()) * fine.spacing**3 < 1000 * SMALLEST_COMPONENT_ML
+    labels[small[components]] = 0
     return labels
 
 
@@ -126,6 +131,4 @@ def resample(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
         return values
     ratio = target.spacing / source.spacing
     offset = [(t[0] - s[0]) / source.spacing for s, t in zip(source.axes(), target.axes(), strict=True)]
-    return ndimage.affine_transform(
-        values, [ratio] * 3, offset, output_shape=target.shape, order=1, mode="nearest"
-    )
+    return ndimage.affine_transform(values, [ratio] * 3, offset, output_shape=target.shape, order=1, mode="nearest")
