@@ -130,7 +130,7 @@ def mark(figure: Figure, phantom: bool) -> None:
     if phantom:
         text = "Embedded phantom cohort: simulated images, no patients"
         figure.text(0.995, 0.03 / figure.get_figheight(), text, ha="right", va="bottom", fontsize=SMALL)
-        figure.texts[-1].set(color="#a03000", style="italic")
+        figure.texts[-1].set_color("#a03000")
 
 
 def x_grid(axes: Axes) -> None:
@@ -153,5 +153,6 @@ def save(figure: Figure, stem: Path) -> None:
     """Write <stem>.png (300 dpi) and <stem>.pdf; neither holds a date or a version."""
     with atomic_path(stem.with_suffix(".png")) as path:
         figure.savefig(path, format="png", metadata={"Software": None})
+    figure.set_layout_engine("none")  # laid out once for both
     with atomic_path(stem.with_suffix(".pdf")) as path:
         figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})

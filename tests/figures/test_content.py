@@ -1,0 +1,162 @@
+"""The numbers that figures show are those of the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from crossmodal.figures import cost_vs_gain, cross_correlation, subset_matrix, training_curves, volume_agreement
+from crossmodal.figures.experiment import Experiment
+from crossmodal.figures.gain_over_student import gains
+from crossmodal.figures.wording import enumerate_words, method_label, modalities_label, signed, subset_order
+from crossmodal.modalities import all_subsets
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    subsets = ("t2", "t1ce+flair")
+    return Experiment(synthetic.build(tmp_path_factory.mktemp("content") / "made-up", subsets=subsets))
+
+
+def test_methods_stand_between_their_bounds(experiment):
+    assert experiment.methods == ["student", "choi2023", "hinton2015", "teacher"]
+    assert experiment.cohort == "phantom-a" and experiment.externals == ["phantom-b"]
+    assert experiment.focus_subset == "t1ce+flair" and experiment.focus_method == "choi2023"
+
+
+def test_the_papers_own_method_is_in_focus(experiment):
+    other = Experiment(experiment.folder)
+    other.config["paper"] = "hinton2015"
+    assert other.focus_method == "hinton2015"
+
+
+def test_the_teacher_stands_beside_every_subset(experiment):
+    rows = experiment.at(experiment.table("summary"), "teacher", "t2")
+    assert set(rows.modalities) == {synthetic.ALL}
+    assert experiment.at(experiment.table("summary"), "student", "t1").empty
+
+
+def test_no_patient_counts_twice(experiment):
+    cases = experiment.per_case
+    assert not cases.duplicated(["cohort", "patient", "method", "modalities", "region"]).any()
+    student = cases[(cases.cohort == "phantom-a") & (cases.method == "student")]
+    means = student.groupby(["modalities", "region"]).dice.mean()
+    summary = experiment.table("summary")
+    summary = summary[(summary.cohort == "phantom-a") & (summary.method == "student")]
+    expected = summary.set_index(["modalities", "region"]).dice_mean
+    np.testing.assert_allclose(means.sort_index(), expected.sort_index(), atol=1e-5)
+
+
+def test_validation_cases_are_left_out_where_there_is_a_test_set(experiment, tmp_path):
+    folder = synthetic.build(tmp_path / "x", cases=4)
+    table = pd.read_csv(folder / "tables" / "per_case.csv")
+    table["split"] = np.where(table.cohort == "phantom-a", "test", "external")
+    table.loc[table.case == "BraTS20_Training_021", "split"] = "train"
+    table.to_csv(folder / "tables" / "per_case.csv", index=False)
+    found = Experiment(folder)
+    assert found.count("phantom-a") == 3 and found.count("phantom-b") == 4
+
+
+def test_matrix_holds_the_summary(experiment):
+    summary = experiment.table("summary")
+    rows = summary[(summary.cohort == "phantom-a") & (summary.region == "WT")]
+    table = subset_matrix.matrix(rows, ["student", "teacher"], ["t2", "t1ce+flair"])
+    student = rows[rows.method == "student"].set_index("modalities").dice_mean
+    assert table.loc["student", "t2"] == student["t2"]
+    assert table.loc["student", "mean"] == pytest.approx(student.mean())
+    assert np.isnan(table.loc["teacher", "mean"]), "no mean over subsets where some are missing"
+
+
+def test_gains_are_those_over_the_student(experiment, tmp_path):
+    folder = synthetic.build(tmp_path / "x")
+    path = folder / "tables" / "comparisons.csv"
+    table = pd.read_csv(path)
+    pd.concat([table, table.assign(baseline="choi2023_two_stage", dice_gain=9.0)]).to_csv(path, index=False)
+    assert gains(Experiment(folder)).dice_gain.max() < 1
+
+
+def test_a_teacher_trained_beforehand_adds_its_time(experiment):
+    points = cost_vs_gain.collect_points(experiment).set_index("method")
+    assert points.own["choi2023"] == pytest.approx(2.1) and points.with_teacher["choi2023"] == pytest.approx(2.1)
+    assert points.own["hinton2015"] == pytest.approx(1.4)
+    assert points.with_teacher["hinton2015"] == pytest.approx(1.4 + 1.1)
+
+
+@given(st.lists(st.tuples(st.floats(1, 100), st.floats(1, 100)), min_size=3, max_size=20))
+def test_limits_of_agreement(pairs):
+    reference, predicted = np.array(pairs).T
+    cases = pd.DataFrame({"region": "WT", "volume_ref_ml": reference, "volume_pred_ml": predicted})
+    bias, low, high = volume_agreement.limits(volume_agreement.agreement(cases, "WT"))
+    difference = predicted - reference
+    np.testing.assert_allclose(bias, difference.mean(), atol=1e-9)
+    np.testing.assert_allclose([low, high], bias + np.array([-1.96, 1.96]) * np.std(difference, ddof=1), atol=1e-9)
+
+
+def test_volumes_empty_in_both_are_left_out():
+    cases = pd.DataFrame({"region": ["ET"] * 3, "volume_ref_ml": [0, 0, 2.0], "volume_pred_ml": [0, 1.0, 2.0]})
+    assert volume_agreement.agreement(cases, "ET").difference.tolist() == [1.0, 0.0]
+
+
+def test_diagonal_and_the_rest():
+    matrix = np.array([[1.0, -0.5], [0.5, 0.8]])
+    assert cross_correlation.diagonal(matrix) == (pytest.approx(0.9), pytest.approx(0.5))
+    assert cross_correlation.diagonal(np.ones((1, 1))) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("term", "kind"),
+    [
+        ("seg_student", "student"),
+        ("loss_seg_student", "student"),
+        ("seg_student[t1ce+flair]", "student"),
+        ("seg_teacher", "teacher"),
+        ("barlow_twins@bottleneck", "distillation"),
+        ("distill_0_mse@penultimate", "distillation"),
+        ("gradient_ratio:barlow_twins@bottleneck", "gradient"),
+        ("val_dice_WT", "validation"),
+        ("val_loss", None),
+        ("lr", None),
+        ("loss", None),
+    ],
+)
+def test_terms_find_their_panel(term, kind):
+    assert training_curves.kind_of(term, {term, "seg_student"}) == kind
+
+
+def test_a_lone_loss_is_the_segmentation_loss():
+    assert training_curves.kind_of("loss", {"loss", "lr"}) == "student"
+
+
+def test_distillation_terms_start_at_one(experiment):
+    lines = training_curves.collect_lines(experiment.data("curves").query("modalities == 't2'"))
+    distillation = [line for line in lines if line["kind"] == "distillation"]
+    assert {line["method"] for line in distillation} == {"choi2023", "hinton2015"}
+    for line in distillation:
+        assert (line["table"].iloc[0] == 1).all() and line["runs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        ("student", "Student alone"),
+        ("teacher", "Teacher"),
+        ("choi2023", "Choi 2023"),
+        ("choi2023_two_stage", "Choi 2023, two stage"),
+        ("modality_dropout", "Modality dropout"),
+        ("my-own", "My-own"),
+    ],
+)
+def test_methods_are_called(method, label):
+    assert method_label(method) == label
+
+
+def test_subsets_are_called_and_ordered():
+    assert modalities_label("t1ce+flair") == "T1ce + FLAIR"
+    assert modalities_label(synthetic.ALL) == "all four sequences"
+    assert sorted(reversed(all_subsets()), key=subset_order) == all_subsets()
+
+
+def test_numbers_and_lists_in_words():
+    assert [signed(v) for v in (0.0314, -0.0314, 0.0001, -0.0001)] == ["+0.031", "−0.031", "0.000", "0.000"]
+    assert [enumerate_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -1,0 +1,34 @@
+"""The made-up experiment of tests/figures, drawn once, and a page of it."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "figures"))
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "workflow" / "report"
+
+
+@pytest.fixture(scope="session")
+def templates() -> Path:
+    """workflow/report."""
+    return TEMPLATES
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """An experiment with its figures; one of them is a note. Never write into it: `experiment` is a copy."""
+    import synthetic
+    from crossmodal.figures import draw_figures
+
+    folder = synthetic.build(tmp_path_factory.mktemp("report") / "made-up")
+    draw_figures(folder, folder / "figures")
+    return folder
+
+
+@pytest.fixture
+def experiment(drawn, tmp_path) -> Path:
+    """A copy of the drawn experiment, to change."""
+    return Path(shutil.copytree(drawn, tmp_path / "made-up"))

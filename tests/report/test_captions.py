@@ -1,0 +1,64 @@
+"""Captions for `snakemake --report`: Jinja over the config, then reStructuredText."""
+
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from crossmodal.figures import FIGURES
+from docutils.core import publish_parts
+from jinja2 import Environment
+
+CONFIGS = {
+    "bare": {},
+    "phantom": {"methods": ["teacher", "student", "choi2023"], "subsets": ["t1ce+flair", "t2"], "budget": "demo"},
+    "typed": {"methods": "student,choi2023", "subsets": "t1ce", "brats": "/data/BraTS2021"},
+    "external": {"external": [{"name": "hospital", "path": "/data/hospital"}], "backbone": "resenc_m"},
+}
+
+
+def rendered(path, config):
+    text = Environment(trim_blocks=True, lstrip_blocks=True).from_string(path.read_text(encoding="utf-8"))
+    text = text.render(snakemake=SimpleNamespace(config=SimpleConfig(config)), categories={}, files={})
+    parts = publish_parts(text, writer_name="html", settings_overrides={"report_level": 2, "halt_level": 2})
+    return parts["body"]
+
+
+class SimpleConfig(dict):
+    """A plain dictionary, as Snakemake hands over: Jinja finds keys by attribute as well."""
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@pytest.mark.parametrize("name", [*FIGURES, "workflow"])
+def test_every_caption_renders(templates, name, config):
+    body = rendered(templates / f"{name}.rst", config)
+    assert len(body) > 100 and "system-message" not in body
+    simulated = "simulated" in body
+    assert simulated == (not config.get("brats"))
+
+
+def test_captions_read_the_config(templates):
+    assert "T1ce+FLAIR, T2" in rendered(templates / "dice_by_method.rst", CONFIGS["phantom"])
+    assert "the teacher all four" in rendered(templates / "dice_by_method.rst", CONFIGS["phantom"])
+    assert "the teacher all four" not in rendered(templates / "dice_by_method.rst", CONFIGS["typed"])
+    assert "hospital" in rendered(templates / "intra_vs_cross_dataset.rst", CONFIGS["external"])
+    assert "resenc_m" in rendered(templates / "workflow.rst", CONFIGS["external"])
+
+
+def test_snakemake_report_takes_them(templates, drawn, tmp_path):
+    """Snakemake's own renderer, on a rule that only copies the pictures."""
+    shutil.copytree(drawn / "figures", tmp_path / "drawn")
+    outputs = "\n".join(
+        f"        report('out/{name}.png', caption='{templates}/{name}.rst', category='Figures')," for name in FIGURES
+    )
+    (tmp_path / "Snakefile").write_text(
+        f"report: '{templates}/workflow.rst'\n"
+        "config.update(methods=['teacher', 'student'], subsets=['t1ce+flair'])\n"
+        f"rule draw:\n    output:\n{outputs}\n    shell:\n        'cp drawn/*.png out/'\n"
+    )
+    run = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet"]
+    subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run([*run, "--report", "report.html"], cwd=tmp_path, check=True, capture_output=True)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Dice by method for whole tumour" in page and "Bland and Altman" in page and "Phantom run" in page

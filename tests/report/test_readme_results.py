@@ -1,0 +1,56 @@
+"""The README's picture and table come from the tables, by `crossmodal readme`."""
+
+import pandas as pd
+import pytest
+from crossmodal.cli import app
+from crossmodal.errors import UserError
+from crossmodal.report.readme import END, START, write_readme
+from typer.testing import CliRunner
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\n{START}\nold words\n{END}\n\nThe end.\n")
+    return path
+
+
+def test_what_stands_between_the_markers_is_replaced(drawn, readme):
+    picture = readme.parent / "docs" / "img" / "reference.png"
+    write_readme(drawn, readme, picture)
+    text = readme.read_text()
+    assert text.startswith("# Title\n") and text.endswith("\nThe end.\n") and "old words" not in text
+    assert "](docs/img/reference.png)" in text and picture.read_bytes().startswith(b"\x89PNG")
+    assert "**Phantom run: simulated images, no patients.**" in text
+    summary = pd.read_csv(drawn / "tables" / "summary.csv").set_index(["cohort", "method", "region"])
+    row = summary.loc[("phantom-a", "choi2023", "WT")]
+    assert f"{row.dice_mean:.3f} ({row.dice_ci_low:.3f}–{row.dice_ci_high:.3f})" in text
+    assert [line.count("|") for line in text.splitlines() if line.startswith("|")] == [9] * 6
+
+
+def test_again_changes_nothing(drawn, readme):
+    picture = readme.parent / "picture.png"
+    write_readme(drawn, readme, picture)
+    first = readme.read_text(), picture.read_bytes()
+    write_readme(drawn, readme, picture)
+    assert (readme.read_text(), picture.read_bytes()) == first
+
+
+def test_a_readme_without_markers_is_left_alone(drawn, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n")
+    with pytest.raises(UserError, match="results:start"):
+        write_readme(drawn, path, tmp_path / "picture.png")
+    assert path.read_text() == "# Title\n" and not (tmp_path / "picture.png").exists()
+
+
+def test_the_commands(drawn, tmp_path, readme, templates):
+    runner = CliRunner()
+    for arguments in (
+        ["figures", drawn, "--out", tmp_path / "figures"],
+        ["report", drawn, "--templates", templates, "--out", tmp_path / "report.html"],
+        ["readme", drawn, "--readme", readme, "--picture", tmp_path / "picture.png"],
+    ):
+        result = runner.invoke(app, [str(a) for a in arguments])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "figures" / "index.json").is_file() and (tmp_path / "report.html").is_file()
