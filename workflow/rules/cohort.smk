@@ -3,6 +3,8 @@ rule generate_phantom:
         directory(phantom_folder()),
     log:
         f"{LOGS}/generate_phantom.log",
+    conda:
+        CONDA
     threads: 2
     params:
         options=[
@@ -25,6 +27,8 @@ rule check_cohort:
         problems=f"{RESULTS}/cohort/problems.csv",
     log:
         f"{LOGS}/check_cohort.log",
+    conda:
+        CONDA
     threads: 2
     params:
         path=EXPERIMENT["brats"] or phantom_folder(),

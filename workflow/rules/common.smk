@@ -26,10 +26,13 @@ SEEDS = EXPERIMENT["seeds"]
 FOLDS = EXPERIMENT["folds"]
 # Jobs on one machine share its GPUs through --resources gpu=N (docs/cluster.md).
 GPUS_PER_JOB = 0 if EXPERIMENT["device"] == "cpu" else 1
-# name.smk rules name a network by {method}/{modalities}/seed{seed}, and one of its trainings by fold_{fold}.
-MODEL = RESULTS + "/models/{method}/{modalities}/seed{seed}"
-PREDICTIONS = RESULTS + "/predictions/{cohort}/{method}/{modalities}/seed{seed}/fold_{fold}"
-SCORES = RESULTS + "/scores/{cohort}/{method}/{modalities}/seed{seed}/fold_{fold}.csv"
+# A network is named by {method}/{modalities}/seed{seed}, and one of its trainings by fold_{fold}.
+MODEL = f"{RESULTS}/models/{{method}}/{{modalities}}/seed{{seed}}"
+MANIFEST = f"{MODEL}/fold_{{fold}}/manifest.json"
+PREDICTIONS = f"{RESULTS}/predictions/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}"
+SCORES = f"{RESULTS}/scores/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.csv"
+# The one environment of all rules, for --sdm conda on a cluster without a shared .venv.
+CONDA = Path(workflow.basedir, "envs", "conda.yaml")
 
 
 def any_of(names):
@@ -90,7 +93,7 @@ def teacher_manifest(wildcards):
         return []
     method, modalities = needed
     return expand(
-        MODEL + "/fold_{fold}/manifest.json",
+        MANIFEST,
         method=method,
         modalities=modalities,
         seed=wildcards.seed,
@@ -136,7 +139,7 @@ def training_minutes(wildcards, attempt):
 def trained_model(wildcards):
     """Manifest of the network that serves a prediction."""
     return expand(
-        MODEL + "/fold_{fold}/manifest.json",
+        MANIFEST,
         method=wildcards.method,
         modalities=experiments.model_subset(EXPERIMENT, wildcards.method, wildcards.modalities),
         seed=wildcards.seed,

@@ -9,6 +9,8 @@ rule preprocess_dataset:
         f"{LOGS}/preprocess_dataset.log",
     benchmark:
         f"{BENCHMARKS}/preprocess_dataset.tsv"
+    conda:
+        CONDA
     threads: 8
     resources:
         mem_mb=lambda wildcards, threads, attempt: 4000 * threads * attempt,

@@ -7,17 +7,16 @@ rule collect_figure_data:
         f"{RESULTS}/figure_data/curves.csv",
     log:
         f"{LOGS}/collect_figure_data.log",
+    conda:
+        CONDA
     params:
-        config=f"{RESULTS}/config.yaml",
-        models=f"{RESULTS}/models",
-        predictions=f"{RESULTS}/predictions",
-        tables=subpath(input.per_case, parent=True),
-        out=subpath(output[0], parent=True),
+        experiment=subpath(input.per_case, ancestor=2),
     message:
         "Gather what the figures need beside the tables"
     shell:
-        "crossmodal figure-data --config {params.config:q} --cases {input.cases:q} --models {params.models:q}"
-        " --predictions {params.predictions:q} --tables {params.tables:q} --out {params.out:q} 2>&1 | tee {log:q}"
+        "crossmodal figure-data --config {params.experiment:q}/config.yaml --cases {input.cases:q}"
+        " --models {params.experiment:q}/models --predictions {params.experiment:q}/predictions"
+        " --tables {params.experiment:q}/tables --out {params.experiment:q}/figure_data 2>&1 | tee {log:q}"
 
 
 rule draw_figures:
@@ -29,6 +28,8 @@ rule draw_figures:
         index=f"{RESULTS}/figures/index.json",
     log:
         f"{LOGS}/draw_figures.log",
+    conda:
+        CONDA
     params:
         experiment=RESULTS,
     message:
@@ -45,8 +46,10 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{LOGS}/write_report.log",
+    conda:
+        CONDA
     params:
-        experiment=RESULTS,
+        experiment=subpath(output[0], parent=True),
         templates=Path(workflow.basedir, "workflow", "report"),
     message:
         "Write the report {output}"
@@ -58,6 +61,8 @@ rule write_report:
 rule figures:
     log:
         f"{LOGS}/figures.log",
+    conda:
+        CONDA
     params:
         experiment=figures_of(),
     message:

@@ -8,6 +8,8 @@ rule predict_cases:
         f"{LOGS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
     benchmark:
         f"{BENCHMARKS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
+    conda:
+        CONDA
     threads: BUDGET["threads"]
     resources:
         gpu=GPUS_PER_JOB,
@@ -33,6 +35,8 @@ rule score_predictions:
         SCORES,
     log:
         f"{LOGS}/score/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+    conda:
+        CONDA
     threads: 1
     resources:
         mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
@@ -54,15 +58,15 @@ rule collect_scores:
         cost=f"{RESULTS}/tables/cost.csv",
     log:
         f"{LOGS}/collect_scores.log",
+    conda:
+        CONDA
     params:
-        config=f"{RESULTS}/config.yaml",
-        scores=f"{RESULTS}/scores",
-        models=f"{RESULTS}/models",
+        experiment=subpath(output.per_case, ancestor=2),
     message:
         "Collect the scores of all methods"
     shell:
-        "crossmodal collect --config {params.config:q} --scores {params.scores:q} --cases {input.cases:q}"
-        " --models {params.models:q} --out {output.per_case:q} 2>&1 | tee {log:q}"
+        "crossmodal collect --config {params.experiment:q}/config.yaml --scores {params.experiment:q}/scores"
+        " --cases {input.cases:q} --models {params.experiment:q}/models --out {output.per_case:q} 2>&1 | tee {log:q}"
 
 
 rule build_tables:
@@ -73,6 +77,8 @@ rule build_tables:
         comparisons=f"{RESULTS}/tables/comparisons.csv",
     log:
         f"{LOGS}/build_tables.log",
+    conda:
+        CONDA
     params:
         experiment=RESULTS,
     message:

@@ -6,13 +6,15 @@ rule train_network:
         arrays=ancient(rules.preprocess_dataset.output.preprocessed),
         teacher=teacher_manifest,
     output:
-        checkpoint=MODEL + "/fold_{fold}/checkpoint_final.pth",
-        manifest=MODEL + "/fold_{fold}/manifest.json",
+        checkpoint=f"{MODEL}/fold_{{fold}}/checkpoint_final.pth",
+        manifest=MANIFEST,
     log:
         f"{LOGS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
     benchmark:
         f"{BENCHMARKS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
     priority: 10
+    conda:
+        CONDA
     threads: BUDGET["threads"] + BUDGET["loader_workers"]
     resources:
         gpu=GPUS_PER_JOB,
