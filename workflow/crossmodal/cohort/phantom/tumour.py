@@ -16,7 +16,9 @@ from crossmodal.cohort.phantom.grid import Grid, smooth_field
 NCR, ED, ET = 1, 2, 4  # the labels of BraTS 2020
 GROWTH_SPACING_MM = 3.0
 CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
-OEDEMA_SPEED = {WM: 1.0, GM: 0.3, CSF: 0.04}
+OEDEMA_SPEED = {WM: 1.0, GM: 0.15, CSF: 0.04}
+RIM_MM = 4.0  # of a core that enhances all around: a thinner rim is lost between voxels of 3 mm
+UNEVENNESS = {"HGG": 0.2, "LGG": 0.6}  # how one-sided the enhancing part of a core is
 OUTSIDE_SPEED = 0.01
 SMALLEST_COMPONENT_ML = 1.0
 
@@ -32,7 +34,11 @@ class Focus:
     @property
     def core_radius_mm(self) -> float:
         """Radius of the sphere with the core's volume."""
-        return (3000 * (self.ncr_ml + self.et_ml) / (4 * np.pi)) ** (1 / 3)
+        return _radius_mm(self.ncr_ml + self.et_ml)
+
+
+def _radius_mm(ml: float) -> float:
+    return (3000 * ml / (4 * np.pi)) ** (1 / 3)
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
     """Volumes within those of the four real cases; `name` is one of classic, bifocal, low_grade, no_et."""
     ed = rng.uniform(46, 105)
     ncr = float(np.exp(rng.uniform(np.log(2.0), np.log(25.0))))
-    et = rng.uniform(9, 26)
+    radius = _radius_mm(ncr)
+    shell = 4 / 3 * np.pi * ((radius + RIM_MM) ** 3 - radius**3) / 1000
+    et = rng.uniform(max(9.0, shell), 27)
     if name == "low_grade":
         ncr, et = rng.uniform(15, 35), rng.uniform(8, 11)
     if name == "no_et":
@@ -102,7 +110,7 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
         core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
         oedema_noise = 0.25 * smooth_field(rng, coarse, 8.0)
         oedema_time = arrival(mask, tissue, OEDEMA_SPEED, oedema_noise, np.argwhere(core))
-        necrosis_time = core_time * np.exp(0.2 * smooth_field(rng, coarse, 8.0))
+        necrosis_time = core_time * np.exp(UNEVENNESS[kind.grade] * smooth_field(rng, coarse, 8.0))
         times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]
         core = _lowest(times[0], fine_mask, focus.ncr_ml + focus.et_ml, fine.spacing)
         necrosis = _lowest(times[1], core, focus.ncr_ml, fine.spacing)
