@@ -106,13 +106,17 @@ def test_fifteen_subsets(tmp_path):
     assert "subsets.md" not in files and "subsets.tex" not in files
 
 
-@pytest.mark.parametrize("name", ["summary", "comparisons", "subsets"])
-def test_print_has_all_rows_captions_and_empties(tmp_path, name):
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
     table = experiment(methods=("choi2023", "a_b&c%"), subsets=all_subsets(), patients=4)
     gone = (table["region"] == "ET") & (table["case"] == "case001")
     table.loc[gone, ["dice_present", "volume_ref_ml"]] = [np.nan, 0]
-    files, _ = make(tmp_path, table)
-    pages, tex = files[f"{name}.md"], files[f"{name}.tex"]
+    return make(tmp_path_factory.mktemp("printed"), table)[0]
+
+
+@pytest.mark.parametrize("name", ["summary", "comparisons", "subsets"])
+def test_print_has_all_rows_captions_and_empties(printed, name):
+    pages, tex = printed[f"{name}.md"], printed[f"{name}.tex"]
     tables = pages.count("\n## ") + 1
     assert pages.count("without the region in the reference:") == tables == tex.count("without the region")
     assert "ET 1 of 4" in pages and "ET 1 of 4" in tex

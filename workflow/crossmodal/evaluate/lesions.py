@@ -42,8 +42,9 @@ def lesion_scores(
     Dice 0 and HD95 374 mm; with neither a scored lesion nor a false positive the result is 1 and 0.
 
     Args:
-        reference, prediction: boolean masks of one shape (x, y, z), at least `DILATIONS` voxels of margin
-            around the true ones unless the volume ends there.
+        reference, prediction: boolean masks of one shape (x, y, z). Cropping both to a box around all true
+            voxels changes nothing: a dilation that leaves the box meets nothing there that it does not meet
+            on the box's face.
         spacing_mm: voxel size along x, y, z.
         whole_hd95_mm: HD95 of the two whole masks, if known: it need not be computed again for one lesion
             that all predicted components belong to.

@@ -54,15 +54,12 @@ def volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float
     return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000.0)
 
 
-def bounding_box(mask: np.ndarray, margin: int) -> tuple[slice, ...]:
-    """Slices around the true voxels, `margin` voxels wider on each side where the volume allows it.
-
-    An empty mask gives a box of one voxel, so that what follows needs no special case.
-    """
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Slices around the true voxels; one voxel for an empty mask, so that what follows needs no special case."""
     box = []
-    for axis, size in enumerate(mask.shape):
+    for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         where = np.flatnonzero(mask.any(axis=others))
         first, last = (where[0], where[-1]) if where.size else (0, 0)
-        box.append(slice(max(int(first) - margin, 0), min(int(last) + margin + 1, size)))
+        box.append(slice(int(first), int(last) + 1))
     return tuple(box)

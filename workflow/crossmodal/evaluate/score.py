@@ -13,7 +13,7 @@ import pandas as pd
 
 from crossmodal.cohort.labels import labels_of, regions_of
 from crossmodal.errors import UserError, nearest
-from crossmodal.evaluate.lesions import DILATIONS, lesion_scores
+from crossmodal.evaluate.lesions import lesion_scores
 from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
 from crossmodal.files import atomic_path
 from crossmodal.progress import track
@@ -121,8 +121,7 @@ def score_case(job: Job) -> list[dict]:
             f"{job.prediction}: voxels run {its_axes} at {_mm(its_spacing)}, those of the reference "
             f"{job.reference} {axes} at {_mm(spacing)}; export it in the geometry of the case"
         )
-    # One crop for all: nothing outside it is labelled, and lesions are dilated within its margin.
-    box = bounding_box((reference != 0) | (prediction != 0), margin=DILATIONS)
+    box = bounding_box((reference != 0) | (prediction != 0))
     reference, prediction = (np.ascontiguousarray(volume[box]) for volume in (reference, prediction))
     return [
         {"case": job.case, "region": region}
