@@ -31,7 +31,7 @@ rule draw_figures:
     conda:
         CONDA
     params:
-        experiment=RESULTS,
+        experiment=subpath(output.index, ancestor=2),
     message:
         "Draw the figures from the tables"
     shell:

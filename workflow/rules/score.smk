@@ -80,7 +80,7 @@ rule build_tables:
     conda:
         CONDA
     params:
-        experiment=RESULTS,
+        experiment=subpath(output.summary, ancestor=2),
     message:
         "Summarise and compare the methods"
     shell:
