@@ -66,6 +66,7 @@ def test_matrix_holds_the_summary(experiment):
     assert table.loc["student", "t2"] == student["t2"]
     assert table.loc["student", "mean"] == pytest.approx(student.mean())
     assert np.isnan(table.loc["teacher", "mean"]), "no mean over subsets where some are missing"
+    assert list(table.columns) == ["t2", "t1ce+flair", synthetic.ALL, "mean"]
 
 
 def test_gains_are_those_over_the_student(experiment, tmp_path):

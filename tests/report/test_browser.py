@@ -1,6 +1,7 @@
 """The page in a real browser, from a file, at the widths of a phone and a desk."""
 
 import shutil
+from itertools import pairwise
 
 import pytest
 from crossmodal.report import write_report
@@ -100,5 +101,5 @@ def test_a_heading_sorts_by_number_and_back(page):
 def test_headings_and_landmarks_are_in_order(page):
     levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3')].map(h => +h.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(b - a <= 1 for a, b in zip(levels, levels[1:], strict=False))
+    assert all(b - a <= 1 for a, b in pairwise(levels))
     assert page.locator("main").count() == 1 and page.evaluate("document.documentElement.lang") == "en"

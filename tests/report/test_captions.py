@@ -21,7 +21,7 @@ CONFIGS = {
 def rendered(path, config):
     text = Environment(trim_blocks=True, lstrip_blocks=True).from_string(path.read_text(encoding="utf-8"))
     text = text.render(snakemake=SimpleNamespace(config=SimpleConfig(config)), categories={}, files={})
-    parts = publish_parts(text, writer_name="html", settings_overrides={"report_level": 2, "halt_level": 2})
+    parts = publish_parts(text, writer="html", settings_overrides={"report_level": 2, "halt_level": 2})
     return parts["body"]
 
 

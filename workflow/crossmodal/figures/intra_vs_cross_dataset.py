@@ -36,7 +36,7 @@ def draw(experiment: Experiment) -> Drawing:
     if not methods:
         raise MissingDataError("no method has scores on both the training cohort and another one.")
     legend_rows = -(-len(methods) // 4)
-    figure = new_figure(TWO_COLUMNS, 2.85 * len(externals) + 0.16 * legend_rows + 0.2, legend_rows)
+    figure = new_figure(TWO_COLUMNS, 2.5 * len(externals) + 0.16 * legend_rows + 0.55, legend_rows)
     panels = figure.subplots(len(externals), 3, squeeze=False, sharex=True, sharey=True)
     for i, external in enumerate(externals):
         for j, region in enumerate(REGIONS):

@@ -21,15 +21,14 @@ def draw(experiment: Experiment) -> Drawing:
     if len(subsets) < FEWEST:
         raise MissingDataError(f"only {plural(len(subsets), 'subset')} was run; the matrix compares several.")
     methods = [m for m in experiment.methods if m in set(summary.method)]
-    if ALL not in subsets and ALL in set(summary.modalities):
-        subsets = [*subsets, ALL]  # the teacher's
     tables = {r: matrix(summary[summary.region == r], methods, subsets) for r in REGIONS}
+    columns = list(tables["WT"].columns[:-1])
     values = np.concatenate([t.to_numpy().ravel() for t in tables.values()])
     low, high = np.floor(np.nanmin(values) * 10) / 10, np.ceil(np.nanmax(values) * 10) / 10
     dots_in, panel_in = 0.62, 0.3 + 0.19 * len(methods)
     figure = new_figure(TWO_COLUMNS, dots_in + 3 * panel_in + 0.55)
     dots, *panels = figure.subplots(4, 1, height_ratios=[dots_in, *[panel_in] * 3])
-    draw_dots(dots, subsets)
+    draw_dots(dots, columns)
     for axes, region in zip(panels, REGIONS, strict=True):
         image = draw_matrix(axes, tables[region], low, high)
         axes.set_title(REGION_LABELS[region])
@@ -40,10 +39,14 @@ def draw(experiment: Experiment) -> Drawing:
 
 
 def matrix(summary: pd.DataFrame, methods: list[str], subsets: list[str]) -> pd.DataFrame:
-    """Mean Dice, methods × subsets, and the mean over the subsets in a last column (NaN unless all are there)."""
+    """Mean Dice, methods × subsets (and all four sequences, if only the teacher was given them); in a last column
+    the mean over the subsets, NaN unless all are there."""
     table = summary.pivot_table(index="method", columns="modalities", values="dice_mean")
-    table = table.reindex(index=methods, columns=subsets)
-    return table.assign(mean=table.mean(axis=1).where(table.notna().all(axis=1)))
+    own = table.reindex(index=methods, columns=subsets)
+    mean = own.mean(axis=1).where(own.notna().all(axis=1))
+    if ALL not in subsets and ALL in table:
+        own = own.assign(**{ALL: table[ALL].reindex(methods)})
+    return own.assign(mean=mean)
 
 
 def draw_dots(axes, subsets: list[str]) -> None:
@@ -82,7 +85,7 @@ def caption(experiment: Experiment, subsets: list[str]) -> str:
     return (
         f"Mean Dice on {plural(count, f'held-out {experiment.unit}')} of {experiment.cohort} for "
         f"{plural(len(subsets), 'subset')} of the sequences (full dots: given to the network). {teacher}"
-        "The last column is the mean over all columns, where a method has them all; white: not run."
+        "The last column is the mean over these subsets, where a method has them all; white: not run."
     )
 
 

@@ -78,7 +78,7 @@ def explain(experiment: Experiment, table: pd.DataFrame) -> str:
     text = (
         f"Gain in Dice of {method_label(str(experiment.focus_method))} over the student alone, both given "
         f"{modalities_label(experiment.focus_subset)}, on {plural(int(table.n.max()), f'held-out {experiment.unit}')} "
-        f"of {experiment.cohort}; 95% intervals."
+        f"of {experiment.cohort}{'; 95% intervals' if table.ci_low.notna().any() else ''}."
     )
     others = len(experiment.distilled) - 1
     return text + (f" {plural(others, 'more method')}: see the tables." if others > 0 else "")
@@ -86,8 +86,8 @@ def explain(experiment: Experiment, table: pd.DataFrame) -> str:
 
 def region_gain(row: Any) -> dict[str, Any]:
     """One region of the answer: the gain as text, its interval, the corrected p-value and the gap closed."""
-    gap = getattr(row, "gap_recovered", float("nan"))
-    p = row.p_holm
+    known = pd.notna(row.ci_low)  # one case has a difference, and nothing that could be said of others
+    gap, p = (getattr(row, "gap_recovered", None), row.p_holm) if known else (None, None)
     return {
         "region": row.region,
         "value": signed(row.dice_gain),
@@ -119,9 +119,10 @@ def means(experiment: Experiment) -> list[dict[str, Any]]:
         {
             "region": r.region,
             "value": f"{r.dice_mean:.3f}",
-            "interval": f"{r.dice_ci_low:.3f} to {r.dice_ci_high:.3f}",
+            "interval": "" if pd.isna(r.dice_ci_low) else f"{r.dice_ci_low:.3f} to {r.dice_ci_high:.3f}",
+            "p": f"mean Dice, {method_label(method)}",
+            "gap": "",
         }
-        | {"p": f"mean Dice, {method_label(method)}", "gap": ""}
         for r in rows.itertuples()
     ]
 
