@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CORES ?= $(shell nproc)
+EXPERIMENT ?= demo
 GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 # One training at a time on each GPU; a machine without GPUs is limited by its cores alone.
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test figures lint format bench
+.PHONY: help env demo test figures publish restore lint format bench
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -32,6 +33,13 @@ test: env  ## all tests but those that need a Slurm
 figures: env  ## tables and figures of results/reference again, without training
 	@$(BIN)/crossmodal tables results/reference
 	@$(BIN)/crossmodal figures results/reference
+
+publish: env  ## models, predictions and scores of EXPERIMENT=… to REMOTE=… (folder, s3://…, ssh://…, a DVC remote)
+	@$(BIN)/crossmodal publish "results/$(EXPERIMENT)" $(if $(REMOTE),--remote "$(REMOTE)") \
+	  $(if $(PREPROCESSED),--preprocessed)
+
+restore: env  ## what was published of EXPERIMENT=…, every hash checked, so that snakemake has nothing to do
+	@$(BIN)/crossmodal restore "results/$(EXPERIMENT)" $(if $(REMOTE),--remote "$(REMOTE)")
 
 bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to bench/latest.json
 	@$(BIN)/python bench/run.py

@@ -73,6 +73,46 @@ def cohort_check(
     check_cohort(path, out, options)
 
 
+@cohort_app.command("lock")
+def cohort_lock(
+    lock: Annotated[Path, typer.Argument(help="cohorts/<name>.dvc.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Pin this folder where it lies; without it the lock is `dvc add`'s.")
+    ] = None,
+) -> None:
+    """Pin a cohort's files by hash, or write the list of files beside a lock that `dvc add` made."""
+    from crossmodal.cohort import lock as locks
+
+    if data is not None:
+        pinned = locks.write_lock(lock, data)
+    else:
+        pinned = locks.read_lock(lock)
+        locks.add_list(pinned)
+    print(f"{pinned.file}: {pinned.files} files, {pinned.size / 1e9:.2f} GB, md5 {pinned.md5}")
+    print(f"Commit both: git add {pinned.file} {pinned.list_file}")
+
+
+@cohort_app.command("verify-lock")
+def cohort_verify_lock(
+    path: Annotated[Path, typer.Argument(help="The cohort's folder.")],
+    lock: Annotated[Path, typer.Argument(help="cohorts/<name>.dvc.")],
+) -> None:
+    """Read every file of a cohort; exit 1 with the cases that are not as locked."""
+    from crossmodal.cohort import lock as locks
+
+    pinned = locks.read_lock(lock)
+    locks.require_match(path, pinned)
+    print(f"{path}: {pinned.files} files, all as {lock} pins them")
+
+
+@cohort_app.command("pin")
+def cohort_pin(lock: Annotated[Path, typer.Argument(help="The .dvc file of a generated cohort: data.dvc.")]) -> None:
+    """Take a cohort that was generated again into DVC's cache, if every byte is as the lock says."""
+    from crossmodal.publishing.pin import pin
+
+    pin(lock)
+
+
 # --- dataset and training -------------------------------------------------------------------------------------
 
 WORKFLOW = Path(__file__).resolve().parents[1]
@@ -305,6 +345,45 @@ def readme(
     from crossmodal.report.readme import write_readme
 
     write_readme(directory, readme, picture)
+
+
+# --- publishing -----------------------------------------------------------------------------------------------
+
+EXPERIMENT = Annotated[Path, typer.Argument(help="results/<experiment>.")]
+REMOTE = Annotated[
+    str | None,
+    typer.Option(help="A folder, s3://bucket/folder, ssh://host/folder, or the name of a DVC remote."),
+]
+SOURCES = Annotated[Path, typer.Option("--workflow", help="The folder below the Snakefile.")]
+
+
+@app.command("publish")
+def publish(
+    experiment: EXPERIMENT,
+    remote: REMOTE = None,
+    preprocessed: Annotated[
+        bool | None, typer.Option(help="Preprocessed data too; by default as the config says.")
+    ] = None,
+    workflow: SOURCES = Path("workflow"),
+) -> None:
+    """Put a finished experiment's models, predictions and scores under DVC, and push them."""
+    from crossmodal.publishing.publish import publish as run
+
+    run(experiment, workflow, remote, preprocessed)
+
+
+@app.command("restore")
+def restore(
+    experiment: EXPERIMENT,
+    remote: REMOTE = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Leave a group out, such as preprocessed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that differ from the published ones.")] = False,
+    workflow: SOURCES = Path("workflow"),
+) -> None:
+    """Fetch a published experiment, check every hash, and leave snakemake nothing to do."""
+    from crossmodal.publishing.restore import restore as run
+
+    run(experiment, workflow, remote, tuple(skip or ()), force)
 
 
 def main() -> None:

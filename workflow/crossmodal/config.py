@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from crossmodal.cohort.lock import read_lock
+from crossmodal.differences import differences
 from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError, nearest
 from crossmodal.modalities import ALL, all_subsets, parse_subset, subset_name
@@ -12,7 +14,10 @@ from crossmodal.nnunet.plans import number_of_stages
 from crossmodal.schema import check, coerce
 
 # Changing one of these would mix results of two experiments in one folder.
-FIXED = ("brats", "release", "phantom", "external", "split", "on_problem", "budget_settings", "backbone")
+FIXED = (
+    *("brats", "cohort_lock", "release", "phantom", "external", "split", "on_problem"),
+    *("budget_settings", "backbone"),
+)
 
 
 def read_yaml(path: Path) -> dict:
@@ -36,13 +41,17 @@ def load_budget(name: str, folder: Path, schema: dict) -> dict:
     return check(read_yaml(path), schema, str(path))
 
 
-def resolve(given: dict[str, Any], workflow: Path, where: str = "config") -> dict:
+def resolve(
+    given: dict[str, Any], workflow: Path, where: str = "config", results: Path | None = None
+) -> dict:
     """The resolved config of an experiment, from what config files and the command line gave.
 
     Args:
         given: keys and values, command-line ones still as text.
         workflow: the folder with schemas/, methods/ and budgets/.
         where: named in messages.
+        results: the folder of experiments. The images need not be there for an experiment in it whose cohort was
+            read already: one that was restored on another machine.
 
     Raises:
         UserError: an unknown key, method, modality or budget, a wrong type, a missing path.
@@ -52,7 +61,8 @@ def resolve(given: dict[str, Any], workflow: Path, where: str = "config") -> dic
         for name in ("config", "recipe", "budget")
     }
     config = check(coerce(given, schemas["config"]), schemas["config"], where)
-    _check_data(config)
+    _check_paper(config)
+    config["cohort_lock"] = read_lock(Path(config["brats_lock"])).summary() if config["brats_lock"] else None
     config["subsets"] = _subsets(config["subsets"])
     config["budget_settings"] = load_budget(config["budget"], workflow / "budgets", schemas["budget"])
     folders = [workflow / "methods", *([Path(config["methods_folder"])] if config["methods_folder"] else [])]
@@ -77,7 +87,45 @@ def resolve(given: dict[str, Any], workflow: Path, where: str = "config") -> dic
             f"two cohorts have the same name: {', '.join(config['cohorts'])}: give 'external' others"
         )
     config["experiment"] = config["experiment"] or _experiment_name(config)
+    if results is None or not (results / config["experiment"] / "cohort" / "cases.csv").exists():
+        _check_paths(config)
     return config
+
+
+def given_part(resolved: dict[str, Any], workflow: Path) -> dict[str, Any]:
+    """The keys of a resolved config that can be given; the others follow from them."""
+    known = read_yaml(workflow / "schemas" / "config.schema.yaml")["properties"]
+    return {key: value for key, value in resolved.items() if key in known}
+
+
+def refuse_drift(recorded: dict[str, Any], workflow: Path, experiment: Path) -> None:
+    """Stop when this checkout resolves an experiment's config to other recipes or another budget than it had.
+
+    Args:
+        recorded: results/<experiment>/config.yaml.
+        workflow: the folder with schemas/, methods/ and budgets/.
+        experiment: results/<experiment>, for the message.
+
+    Raises:
+        UserError: listing each difference.
+    """
+    now = resolve(given_part(recorded, workflow), workflow, str(experiment / "config.yaml"), experiment.parent)
+    different = differences(recorded, _keys_of(recorded, now))
+    if different:
+        lines = "\n".join(f"  {line}" for line in different)
+        raise UserError(
+            f"{experiment}: was made by another version of this workflow:\n{lines}\n"
+            f"Check out the commit that published it, or change the recipe or budget back."
+        )
+
+
+def _keys_of(recorded: Any, now: Any) -> Any:
+    """`now` without the keys that were added since."""
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        return {key: _keys_of(recorded[key], value) for key, value in now.items() if key in recorded}
+    if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
+        return [_keys_of(old, new) for old, new in zip(recorded, now, strict=True)]
+    return now
 
 
 def coerce_values(changes: dict[str, Any]) -> dict[str, Any]:
@@ -91,8 +139,6 @@ def refuse_mixture(resolved: dict, experiment: Path) -> None:
     Raises:
         UserError: listing each difference.
     """
-    from crossmodal.differences import differences
-
     before = experiment / "config.yaml"
     if not before.exists():
         return
@@ -116,20 +162,24 @@ def scored_subsets(config: dict, method: str) -> list[str]:
     return [ALL] if config["recipes"][method]["modalities"] == "all" else list(config["subsets"])
 
 
-def _check_data(config: dict) -> None:
-    for key in ("brats", "brats_lock"):
-        if config[key] is not None and not Path(config[key]).exists():
-            raise UserError(f"'{key}': there is no {config[key]}: give the folder that holds the cases")
+def _check_paths(config: dict) -> None:
+    if config["brats"] is not None and not Path(config["brats"]).exists():
+        raise UserError(f"'brats': there is no {config['brats']}: give the folder that holds the cases")
     for item in config["external"]:
         if not Path(item["path"]).exists():
             raise UserError(f"'external' {item['name']}: there is no {item['path']}")
     if config["split"]["file"] is not None and not Path(config["split"]["file"]).exists():
         raise UserError(f"'split.file': there is no {config['split']['file']}")
+
+
+def _check_paper(config: dict) -> None:
     if config["paper"] and config["brats"] is None and config["budget"] != "smoke":
         raise UserError(
             f"the paper '{config['paper']}' needs its data: add --config brats=PATH, the folder of the BraTS cases; "
             f"or try it on the phantom: --config budget=smoke"
         )
+    if config["brats_lock"] is not None and config["brats"] is None:
+        raise UserError(f"'brats_lock' is {config['brats_lock']}, but no 'brats' is given: the lock is of its files")
 
 
 def _subsets(names: list[str] | str) -> list[str]:

@@ -6,14 +6,16 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from crossmodal import config as experiments
+from crossmodal.cohort import lock as locks
 from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.modalities import ALL, all_subsets
 
 try:
-    EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow")
+    EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow", results=Path("results"))
     experiments.refuse_mixture(EXPERIMENT, Path("results") / EXPERIMENT["experiment"])
+    locks.require_locked(EXPERIMENT, Path(".cache", "hashes"), only_known=True)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -170,6 +172,10 @@ def figures_of():
 
 
 onstart:
+    try:
+        locks.require_locked(EXPERIMENT, Path(".cache", "hashes"))
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
     write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT)
     write_json(
         f"{RESULTS}/versions.json",

@@ -1,0 +1,259 @@
+"""Locks: a cohort's files pinned by hash, in DVC's format, so that a run stops when one of them is another.
+
+cohorts/<name>.dvc holds the hash of the whole folder, as `dvc add` writes it. That hash alone cannot say what
+changed, so beside it lies <name>.md5, the list behind it (`md5sum -c` reads it too). Both belong into git; the
+images need not be in DVC's cache.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from crossmodal.errors import UserError
+from crossmodal.files import md5_of, write_json, write_text, write_yaml
+from crossmodal.progress import track
+
+# What .dvcignore leaves out, and what DVC never takes.
+IGNORED_FILES = (".snakemake_timestamp", ".writing-*")
+IGNORED_FOLDERS = (".git", ".hg", ".dvc")
+FLAT_FOLDERS = ("", "imagesTr", "imagesTs", "labelsTr")  # MSD: many cases in a folder
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A `.dvc` file that pins one folder.
+
+    Attributes:
+        file: the `.dvc` file.
+        folder: what it pins, where it was locked in place; the same cohort may lie elsewhere.
+        md5: hash of the folder as DVC reckons it, ending in `.dir`.
+        files, size: how many files, and their bytes.
+        licence, citation: from the `.dvc` file's `meta`, where the owner wrote them.
+    """
+
+    file: Path
+    folder: Path
+    md5: str
+    files: int
+    size: int
+    licence: str | None = None
+    citation: str | None = None
+
+    @property
+    def list_file(self) -> Path:
+        return self.file.with_suffix(".md5")
+
+    def summary(self) -> dict:
+        """What an experiment's resolved config keeps of it."""
+        found = {"file": str(self.file), "md5": self.md5, "files": self.files, "size": self.size}
+        return found | {key: value for key in ("licence", "citation") if (value := getattr(self, key))}
+
+
+def read_lock(file: Path) -> Lock:
+    """Read cohorts/<name>.dvc.
+
+    Raises:
+        UserError: it is not there, or does not pin one folder.
+    """
+    remedy = "make one with `dvc add` or `crossmodal cohort lock` (docs/data.md)"
+    if not file.is_file():
+        raise UserError(f"{file}: there is no such lock: {remedy}")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        (out,) = content["outs"]
+        meta = content.get("meta") or out.get("meta") or {}
+        lock = Lock(
+            file,
+            file.parent / out["path"],
+            str(out["md5"]),
+            int(out["nfiles"]),
+            int(out["size"]),
+            meta.get("licence"),
+            meta.get("citation"),
+        )
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{file}: is not the .dvc file of one folder: {remedy}") from None
+    if not lock.md5.endswith(".dir"):
+        raise UserError(f"{file}: pins a single file, and a cohort is a folder: {remedy}")
+    return lock
+
+
+def hash_files(folder: Path, remembered: Path | None = None, workers: int | None = None) -> dict[str, str]:
+    """MD5 of every file below a folder, by relative path with forward slashes, sorted.
+
+    Args:
+        folder: the cohort.
+        remembered: a JSON file; of a file whose size, times and inode are as noted there the hash is not reckoned
+            again. It is brought up to date.
+        workers: threads.
+    """
+    notes = _read_notes(remembered, folder)
+    stamps = {path.relative_to(folder).as_posix(): _stamp(path) for path in _files_of(folder)}
+    hashes = {name: notes[name][1] for name, stamp in stamps.items() if notes.get(name, [None])[0] == stamp}
+    unknown = [name for name in stamps if name not in hashes]
+    if unknown:
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            found = pool.map(lambda name: md5_of(folder / name), unknown)
+            hashes |= dict(zip(unknown, track(found, "files hashed", len(unknown)), strict=True))
+    if remembered and (unknown or notes.keys() != stamps.keys()):
+        noted = {name: [stamps[name], hashes[name]] for name in stamps}
+        write_json(remembered, {"folder": str(folder.resolve()), "files": noted})
+    return dict(sorted(hashes.items()))
+
+
+def folder_hash(files: dict[str, str]) -> str:
+    """The hash that DVC gives a folder with these files: that of the JSON list of hashes and relative paths."""
+    return hashlib.md5(listing(files), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def listing(files: dict[str, str]) -> bytes:
+    """DVC's list of a folder."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    return json.dumps(entries, sort_keys=True).encode()
+
+
+def write_lock(file: Path, folder: Path) -> Lock:
+    """Pin a folder wherever it lies: writes the `.dvc` file and its list, and moves, links or copies nothing.
+
+    Raises:
+        UserError: there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--data {folder}: there is no such folder")
+    files = hash_files(folder)
+    if not files:
+        raise UserError(f"--data {folder}: holds no file")
+    size = sum((folder / name).stat().st_size for name in files)
+    out = {"md5": folder_hash(files), "size": size, "nfiles": len(files), "hash": "md5", "path": file.stem}
+    # The terms of most cohorts forbid passing the images on: `dvc push` must not.
+    write_yaml(file, {"outs": [out | {"push": False}]})
+    write_list(file.with_suffix(".md5"), files)
+    return read_lock(file)
+
+
+def write_list(path: Path, files: dict[str, str]) -> None:
+    """Write the list beside a lock, in the format of md5sum."""
+    write_text(path, "".join(f"{md5}  {name}\n" for name, md5 in files.items()))
+
+
+def read_list(lock: Lock) -> dict[str, str] | None:
+    """The files that a lock pins; None where the list is missing or of another state than the lock."""
+    try:
+        lines = lock.list_file.read_text(encoding="utf-8").splitlines()
+        files = {name: md5 for md5, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError):
+        return None
+    return files if folder_hash(files) == lock.md5 else None
+
+
+def add_list(lock: Lock) -> None:
+    """Write the list of a lock that `dvc add` made.
+
+    Raises:
+        UserError: the folder that it names is not there, or no longer matches.
+    """
+    if not lock.folder.is_dir():
+        raise UserError(f"{lock.file}: {lock.folder} is not there; say where the files lie with --data")
+    files = hash_files(lock.folder)
+    if folder_hash(files) != lock.md5:
+        raise UserError(f"{lock.folder}: is not what {lock.file} pins: lock it anew with `dvc add {lock.folder}`")
+    write_list(lock.list_file, files)
+
+
+def require_match(folder: Path, lock: Lock, remembered: Path | None = None, remedy: str = "") -> None:
+    """Stop when a cohort is not what its lock pins.
+
+    Args:
+        folder: where the cohort lies.
+        lock: the lock.
+        remembered: see `hash_files`.
+        remedy: what to do; a general one by default.
+
+    Raises:
+        UserError: naming each case that is missing, new or changed.
+    """
+    found = hash_files(folder, remembered) if folder.is_dir() else {}
+    if found and folder_hash(found) == lock.md5:
+        return
+    wanted = read_list(lock)
+    remedy = remedy or (
+        "Put the files back as they were. If the change is meant, lock the cohort anew (docs/data.md) and give the run "
+        "a name of its own (--config experiment=NAME)."
+    )
+    if not found:
+        lines = f"  no file is there, and {lock.files} are pinned"
+    elif wanted is None:
+        lines = (
+            f"  {len(found)} files are there, {lock.files} are pinned; which cases differ cannot be told without "
+            f"{lock.list_file}, which `crossmodal cohort lock` writes"
+        )
+    else:
+        lines = "\n".join(f"  {line}" for line in changes(wanted, found))
+    raise UserError(f"{folder}: is not the cohort that {lock.file} pins:\n{lines}\n{remedy}")
+
+
+def require_locked(config: dict, notes: Path, only_known: bool = False) -> None:
+    """Stop when an experiment's cohort is not as its config's `brats_lock` pins it.
+
+    Args:
+        config: a resolved config.
+        notes: folder that remembers hashes, so that from the second time on files are looked at and not read.
+        only_known: do nothing when the cohort was never read before.
+
+    Raises:
+        UserError: see `require_match`. Images that are not there at all (of an experiment that was restored on
+            another machine) are no fault here: what needs them says so.
+    """
+    if config["brats_lock"] is None or not Path(config["brats"]).exists():
+        return
+    data = Path(config["brats"])
+    folder = data if data.is_dir() else data.parent
+    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    remembered = notes / f"{name}.json"
+    if remembered.exists() or not only_known:
+        require_match(folder, read_lock(Path(config["brats_lock"])), remembered)
+
+
+def changes(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
+    """A line for each case that differs, with its files."""
+    cases: dict[str, list[str]] = {}
+    for name in sorted({*wanted, *found}):
+        if wanted.get(name) != found.get(name):
+            what = "missing" if name not in found else "not pinned" if name not in wanted else "changed"
+            cases.setdefault(case_of(name), []).append(f"{PurePosixPath(name).name} {what}")
+    lines = [f"{case}: {', '.join(files)}" for case, files in cases.items()]
+    return lines[:SHOWN] + ([f"and {len(lines) - SHOWN} more cases"] if len(lines) > SHOWN else [])
+
+
+def case_of(name: str) -> str:
+    """The case that a file belongs to: its folder, or its own name where a folder holds many cases."""
+    path = PurePosixPath(name)
+    return path.name.split(".")[0] if path.parent.name in FLAT_FOLDERS else path.parent.name
+
+
+def _files_of(folder: Path) -> list[Path]:
+    found = []
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
+        found += [Path(where, name) for name in names if not any(fnmatch(name, pattern) for pattern in IGNORED_FILES)]
+    return sorted(found)
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _read_notes(remembered: Path | None, folder: Path) -> dict[str, list]:
+    try:
+        notes = json.loads(remembered.read_text(encoding="utf-8")) if remembered else {}
+        return notes["files"] if notes.get("folder") == str(folder.resolve()) else {}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return {}

@@ -1,0 +1,82 @@
+"""What of an experiment's folder goes into DVC, in groups: one `.dvc` file each, beside the artefacts.
+
+results/.gitignore leaves out whole folders, and DVC refuses a pointer in a folder that git ignores; so each
+pointer lies in results/<experiment>/ itself. The rest of that folder belongs to git: config.yaml, versions.json,
+tables/, figure_data/, metrics.json, model_cards/ and the pointers.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossmodal.errors import UserError, nearest
+from crossmodal.publishing.dvc import Output, files_below, read_pointer
+
+GROUPS = {
+    "models": ("models",),
+    "predictions": ("predictions",),
+    # What Snakemake looks at before it says that there is nothing to do.
+    "record": ("cohort", "scores", "figures", "report.html", "nnunet/manifest.json"),
+    "preprocessed": ("nnunet/preprocessed",),
+}
+IN_GIT = ("config.yaml", "versions.json", "metrics.json", "tables", "figure_data", "model_cards")
+
+
+def pointer_of(experiment: Path, group: str) -> Path:
+    """The `.dvc` file of a group."""
+    return experiment / f"{group}.dvc"
+
+
+def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
+    """All outputs that the experiment's pointers name, those of the groups in `skip` aside.
+
+    Raises:
+        UserError: the experiment was never published, or a name in `skip` is no group.
+    """
+    for group in skip:
+        if group not in GROUPS:
+            raise UserError(f"--skip {group}: {nearest(group, GROUPS)}")
+    pointers = [pointer_of(experiment, group) for group in GROUPS if pointer_of(experiment, group).is_file()]
+    if not pointers:
+        others = sorted({path.parent.name for path in experiment.parent.glob("*/*.dvc")})
+        raise UserError(f"{experiment}: nothing of it is published (no .dvc file): {nearest(experiment.name, others)}")
+    return [output for pointer in pointers if pointer.stem not in skip for output in read_pointer(pointer)]
+
+
+def require_finished(experiment: Path, groups: list[str]) -> None:
+    """Refuse a folder in which something of these groups is missing.
+
+    Raises:
+        UserError: naming what is missing and the command that makes it.
+    """
+    if not (experiment / "config.yaml").is_file():
+        others = [path.parent.name for path in experiment.parent.glob("*/config.yaml")]
+        raise UserError(f"{experiment}: is no experiment (no config.yaml in it): {nearest(experiment.name, others)}")
+    for group in groups:
+        for name in GROUPS[group]:
+            if not (experiment / name).exists():
+                raise UserError(f"{experiment / name}: is not there: finish the run first, with its snakemake command")
+
+
+@contextmanager
+def unmoved_times(paths: list[Path]) -> Iterator[None]:
+    """Give files their modification times back, which Snakemake compares.
+
+    DVC links files of equal content to one inode, which has one time: the latest of theirs.
+    """
+    before = {file: file.stat().st_mtime_ns for path in paths for file in files_below(path) if file.exists()}
+    try:
+        yield
+    finally:
+        latest: dict[tuple[int, int], int] = {}
+        there = {file: file.stat() for file in before if file.exists()}
+        for file, status in there.items():
+            inode = (status.st_dev, status.st_ino)
+            latest[inode] = max(latest.get(inode, 0), before[file])
+        for file, status in there.items():
+            wanted = latest[status.st_dev, status.st_ino]
+            # Of a link to the cache Snakemake reads the link's own time as well.
+            for link in {True, not file.is_symlink()}:
+                if file.stat(follow_symlinks=link).st_mtime_ns != wanted:
+                    os.utime(file, ns=(wanted, wanted), follow_symlinks=link)
