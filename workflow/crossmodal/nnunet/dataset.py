@@ -44,7 +44,10 @@ def build(cases: pd.DataFrame, out: Path, budget: dict, backbone: str = "plain",
     if train.empty:
         raise UserError("the cohort has no training cases: see the split in cases.csv")
     train = train.assign(fold=pd.to_numeric(train["fold"]))
+    _require_files(train)
     (out / "manifest.json").unlink(missing_ok=True)
+    # nnU-Net rewrites its JSON files in place, and published ones share their bytes with DVC's cache.
+    shutil.rmtree(out / "preprocessed" / NAME, ignore_errors=True)
     set_environment(out)
     write_raw(train, out / "raw" / NAME)
     plan(out, budget, backbone)
@@ -66,6 +69,16 @@ def build(cases: pd.DataFrame, out: Path, budget: dict, backbone: str = "plain",
             "backbone": backbone,
         },
     )
+
+
+def _require_files(cases: pd.DataFrame) -> None:
+    files = [str(path).partition("#")[0] for path in cases[[*MODALITIES, "seg"]].to_numpy().ravel()]
+    missing = [path for path in files if not Path(path).is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: is not there, nor are {len(missing) - 1} other files of cases.csv: an experiment that was "
+            f"restored on another machine is trained further only where its images lie under the same paths"
+        )
 
 
 def budget_data(budget: dict) -> dict:

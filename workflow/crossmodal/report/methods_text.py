@@ -29,6 +29,8 @@ def data(experiment: Experiment, config: dict[str, Any]) -> str:
         text = "Images are the embedded phantom cohort, simulated with the contrasts of BraTS; they are not patients. "
     else:
         text = f"Images were read from {config['brats']}. "
+    if lock := config.get("cohort_lock"):
+        text += f"{lock['files']} files of the cohort are locked by {lock['file']} (md5 {lock['md5']}). "
     if cohorts:
         text += f"Networks were trained on {cohorts[0]}"
         text += f" and also tested on {enumerate_words(cohorts[1:])}. " if len(cohorts) > 1 else ". "
