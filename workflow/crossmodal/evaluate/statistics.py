@@ -90,7 +90,7 @@ def wilcoxon_p(differences: np.ndarray) -> tuple[float, str]:
     if not unequal:
         return 1.0, "no difference in any patient"
     p = float(stats.wilcoxon(differences).pvalue)
-    return p, f"{unequal} unequal pairs cannot reach p < 0.05" if unequal < 6 else ""
+    return p, f"too few unequal pairs for p < 0.05: {unequal}" if unequal < 6 else ""
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
