@@ -29,8 +29,6 @@ report: "workflow/report/workflow.rst"
 
 localrules:
     all,
-    generate_phantom,
-    check_cohort,
     collect_scores,
     build_tables,
     draw_figures,

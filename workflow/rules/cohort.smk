@@ -6,6 +6,9 @@ rule generate_phantom:
     conda:
         CONDA
     threads: 2
+    resources:
+        mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         options=[
             *("--cases", EXPERIMENT["phantom"]["cases"]),
@@ -30,6 +33,9 @@ rule check_cohort:
     conda:
         CONDA
     threads: 2
+    resources:
+        mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         path=EXPERIMENT["brats"] or phantom_folder(),
         name=COHORTS[0],

@@ -1,4 +1,5 @@
 # The resolved config and every helper function of the workflow.
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.modalities import ALL, all_subsets
+from crossmodal.signals import pass_on_warnings
 
 try:
     EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow", results=Path("results"))
@@ -50,6 +52,12 @@ wildcard_constraints:
     cohort=any_of(COHORTS),
     seed=r"\d+",
     fold=r"\d+",
+
+
+if "SLURM_JOB_ID" in os.environ:
+    # In a cluster's job: the shell and tee outlive Slurm's signals, and the training hears them.
+    shell.prefix("set -euo pipefail; trap '' TERM USR1; ")
+    pass_on_warnings()
 
 
 def phantom_folder():
