@@ -11,9 +11,10 @@ import numpy as np
 
 from crossmodal.cohort.phantom.anatomy import Template, load_template
 from crossmodal.cohort.phantom.site import SITES
-from crossmodal.cohort.phantom.subject import make_subject
+from crossmodal.cohort.phantom.subject import case_name, make_subject
 from crossmodal.cohort.phantom.tumour import GROWTH_SPACING_MM
 from crossmodal.errors import UserError, nearest
+from crossmodal.files import atomic_path
 from crossmodal.progress import track
 
 _templates: dict[float, Template] = {}  # of a worker process
@@ -35,24 +36,40 @@ def write_cohort(
         workers: processes; all cores that this process may use when None.
 
     Raises:
-        UserError: when a setting is out of its range.
+        UserError: when a setting is out of its range, or `out` holds cases that are not of this cohort.
     """
+    _check(out, cases, spacing, seed, site, workers)
+    out.mkdir(parents=True, exist_ok=True)
+    template = load_template()
+    templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
+    write = partial(_write_subject, out, float(spacing), seed, site)
+    numbers = range(1, cases + 1)
+    workers = min(workers or len(os.sched_getaffinity(0)), cases)
+    if workers == 1:
+        _set_templates(templates)
+        return list(track(map(write, numbers), "phantoms written", cases))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _set_templates, (templates,)) as pool:
+        return list(track(pool.map(write, numbers), "phantoms written", cases))
+
+
+def _check(out: Path, cases: int, spacing: float, seed: int, site: str, workers: int | None) -> None:
     if site not in SITES:
         raise UserError(f"--site {site}: no such site; {nearest(site, SITES)}")
     if cases < 1 or seed < 0:
         raise UserError(f"--cases {cases} --seed {seed}: give at least 1 case and a seed of 0 or more")
     if not 0.5 <= spacing <= 6:
         raise UserError(f"--spacing {spacing}: give 0.5 to 6 mm; 3 is the demo's, 1 is BraTS's")
-    out.mkdir(parents=True, exist_ok=True)
-    template = load_template()
-    templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
-    write = partial(_write_subject, out, float(spacing), seed, site)
-    workers = min(workers or len(os.sched_getaffinity(0)), cases)
-    if workers == 1:
-        _set_templates(templates)
-        return list(track(map(write, range(1, cases + 1)), "phantoms written", cases))
-    with ProcessPoolExecutor(workers, get_context("spawn"), _set_templates, (templates,)) as pool:
-        return list(track(pool.map(write, range(1, cases + 1)), "phantoms written", cases))
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: give 1 or more")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder for the cohort")
+    names = {case_name(site, number) for number in range(1, cases + 1)}
+    strange = sorted(f.name for f in out.glob("BraTS20_Training_*") if f.name not in names)
+    if strange:
+        raise UserError(
+            f"{out} holds {strange[0]}{' and others' if strange[1:] else ''}, not of this cohort of {cases}: "
+            "remove what is there, or give another folder"
+        )
 
 
 def _set_templates(templates: dict[float, Template]) -> None:
@@ -77,6 +94,5 @@ def _write_nifti(path: Path, values: np.ndarray, spacing: float) -> None:
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, 1)
     image.set_sform(affine, 1)
-    partial_path = path.with_name(f".{path.name}.part")
-    partial_path.write_bytes(image.to_bytes())
-    partial_path.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image.to_bytes())

@@ -1,0 +1,166 @@
+"""Contrasts, brain variation, volumes and components of cohorts in the BraTS layout: the table of docs/phantom.md.
+
+    python bench/phantom_contrast.py --real FOLDER --write docs/phantom.md
+    python bench/phantom_contrast.py --measure FOLDER        any cohort, one line a quantity
+
+Reads nothing but the files: phantoms and patients go through the same code. Contrast = (mean of the label − mean
+of normal brain) / SD of the brain. Normal brain lies 4 to 15 mm from the tumour and more than 4 mm below the
+brain's surface; the brain is where any sequence is not 0.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from crossmodal.cohort.phantom import write_cohort
+from crossmodal.files import write_text
+from crossmodal.progress import track
+from scipy import ndimage
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+LABELS = {"necrosis": 1, "oedema": 2, "enhancing": 4}
+RING_MM = (4.0, 15.0)
+SURFACE_MM = 4.0
+SMALLEST_LABEL_ML = 0.3  # fewer voxels have no stable mean
+SMALLEST_COMPONENT_ML = 0.05
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+# Mean, lowest and highest of four BraTS 2021 patients, measured with this definition. They set the phantom.
+REAL = {
+    "necrosis_t1": (-0.95, -1.23, -0.63),
+    "oedema_t1": (-0.35, -0.68, -0.12),
+    "enhancing_t1": (-0.45, -0.68, -0.20),
+    "necrosis_t1ce": (-0.59, -1.29, 0.19),
+    "oedema_t1ce": (-0.48, -0.79, -0.20),
+    "enhancing_t1ce": (1.74, 1.18, 2.27),
+    "necrosis_t2": (1.44, 0.47, 3.11),
+    "oedema_t2": (0.82, 0.40, 1.74),
+    "enhancing_t2": (0.63, 0.15, 1.36),
+    "necrosis_flair": (2.00, 1.80, 2.42),
+    "oedema_flair": (2.11, 1.59, 2.38),
+    "enhancing_flair": (1.80, 1.24, 2.79),
+    "cv_t1": (None, 0.23, 0.44),
+    "cv_t1ce": (None, 0.18, 0.42),
+    "cv_t2": (None, 0.36, 0.78),
+    "cv_flair": (None, 0.29, 0.51),
+    "brain_ml": (None, 1362, 1973),
+    "wt_ml": (None, 52, 182),
+    "necrosis_ml": (None, 0.5, 40),
+    "oedema_ml": (None, 43, 140),
+    "enhancing_ml": (None, 8, 29),
+    "components": (None, 1, 3),
+    "largest_share": (None, 0.86, 1.0),
+}
+
+
+def read(folder: Path, kind: str) -> tuple[np.ndarray, tuple[float, ...]]:
+    """One file of a case: voxels and voxel edges in mm."""
+    image = nib.load(next(folder.glob(f"{folder.name}_{kind}.nii*")))
+    return np.asanyarray(image.dataobj), image.header.get_zooms()
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """One case: `necrosis_t1` and so on, `cv_t1`, volumes in ml (`wt_ml`), components of the whole tumour."""
+    seg, zooms = read(folder, "seg")
+    seg = np.rint(seg).astype(int)
+    images = {m: read(folder, m)[0].astype(float) for m in MODALITIES}
+    brain = np.any([image != 0 for image in images.values()], axis=0)
+    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(brain)[0])
+    brain, seg, images = brain[box], seg[box], {m: image[box] for m, image in images.items()}
+    ml = float(np.prod(zooms)) / 1000
+    distance = ndimage.distance_transform_edt(seg == 0, sampling=zooms)
+    depth = ndimage.distance_transform_edt(brain, sampling=zooms)
+    ring = (depth > SURFACE_MM) & (distance >= RING_MM[0]) & (distance <= RING_MM[1])
+    row = {"brain_ml": brain.sum() * ml, "wt_ml": (seg > 0).sum() * ml}
+    for name, label in LABELS.items():
+        row[f"{name}_ml"] = (seg == label).sum() * ml
+    sizes = np.bincount(ndimage.label(seg > 0, np.ones((3, 3, 3)))[0].ravel())[1:] * ml
+    row["components"] = (sizes >= SMALLEST_COMPONENT_ML).sum()
+    row["largest_share"] = sizes.max() / sizes.sum()
+    for m, image in images.items():
+        inside = image[brain]
+        row[f"cv_{m}"] = inside.std() / inside.mean()
+        for name, label in LABELS.items():
+            if row[f"{name}_ml"] >= SMALLEST_LABEL_ML:
+                row[f"{name}_{m}"] = (image[seg == label].mean() - image[ring].mean()) / inside.std()
+    return row
+
+
+def measure_cohort(root: Path) -> pd.DataFrame:
+    """One row a case, one column a quantity; a contrast of a label that a case has not is empty."""
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and list(f.glob("*_seg.nii*")))
+    table = pd.DataFrame({f.name: measure(f) for f in track(folders, f"cases of {root.name} measured")}).T
+    table["enhancing_ml"] = table["enhancing_ml"].where(table["enhancing_ml"] > 0)  # without ET: counted apart
+    return table
+
+
+def summary(table: pd.DataFrame, spread: tuple[float, float] = (0.05, 0.95)) -> dict[str, str]:
+    """Mean [from, to] of each quantity, as text."""
+    low, high = table.quantile(spread[0]), table.quantile(spread[1])
+    text = {}
+    for key in REAL:
+        digits = 0 if key.endswith("_ml") else 2
+        text[key] = f"{table[key].mean():.{digits}f} [{low[key]:.{digits}f}, {high[key]:.{digits}f}]"
+    text["without_et"] = f"{table['enhancing_ml'].isna().sum()} of {len(table)}"
+    return text
+
+
+def markdown(columns: dict[str, dict[str, str]]) -> str:
+    """The table of docs/phantom.md: a quantity a row, a cohort a column."""
+    names = {f"{n}_{m}": f"{n}, {m.upper() if m != 't1ce' else 'T1ce'}" for n in LABELS for m in MODALITIES}
+    names |= {f"cv_{m}": f"brain SD/mean, {m.upper() if m != 't1ce' else 'T1ce'}" for m in MODALITIES}
+    names |= {"brain_ml": "brain, ml", "wt_ml": "whole tumour, ml"}
+    names |= {f"{n}_ml": f"{n}, ml" for n in LABELS}
+    names |= {
+        "components": "components of WT",
+        "largest_share": "share of the largest",
+        "without_et": "cases without ET",
+    }
+    lines = [f"| | four patients | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for key, name in names.items():
+        mean, low, high = REAL.get(key, (None, None, None))
+        real = "0 of 4" if low is None else f"{'' if mean is None else f'{mean:.2f} '}[{low:g}, {high:g}]"
+        lines.append(f"| {name} | {real} | {' | '.join(column[key] for column in columns.values())} |")
+    return "\n".join(lines)
+
+
+def generated(site: str, cases: int, spacing: float, workers: int) -> pd.DataFrame:
+    """Phantoms of the demo's seed, measured from the files and thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / f"site-{site}-{spacing:g}mm"
+        write_cohort(root, cases, spacing, 2023, site, workers)
+        return measure_cohort(root)
+
+
+def main() -> None:
+    """Print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", type=Path, help="a cohort's folder: only measure it")
+    parser.add_argument("--cases", type=int, default=50, help="phantoms of each site at 3 mm")
+    parser.add_argument("--cases-1mm", type=int, default=8, help="phantoms of site A at 1 mm")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--real", type=Path, help="real cases in the layout of BraTS 2021")
+    parser.add_argument("--write", type=Path, help="Markdown file to write the table into, between its markers")
+    args = parser.parse_args()
+    if args.measure:
+        print(measure_cohort(args.measure).describe(percentiles=[0.05, 0.5, 0.95]).T.round(2).to_string())
+        return
+    columns = {}
+    if args.real:
+        table = measure_cohort(args.real)
+        columns[f"{len(table)} of them, this script"] = summary(table, (0, 1))
+    columns[f"A, 3 mm, {args.cases}"] = summary(generated("A", args.cases, 3, args.workers))
+    columns[f"A, 1 mm, {args.cases_1mm}"] = summary(generated("A", args.cases_1mm, 1, args.workers))
+    columns[f"B, 3 mm, {args.cases}"] = summary(generated("B", args.cases, 3, args.workers))
+    text = markdown(columns)
+    print(text)
+    if args.write:
+        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
+        write_text(args.write, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""The phantom cohort as files: the same bytes everywhere, BraTS's layout, errors that say what to do."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from crossmodal.cohort.phantom import write_cohort
+from crossmodal.cohort.phantom.subject import kind_name
+from crossmodal.errors import UserError
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+
+# Of the demo's seed, at 3 mm. Another value means another cohort: data.dvc and every phantom result with it.
+SHA256 = {
+    "BraTS20_Training_001": "9030c44030627f410cadcc161ecb4a970e5a150b500eccc84fcd72fdf6af61cf",
+    "BraTS20_Training_501": "185c75ef32ca10e824d261c82f5ce9bd09b0ee5602f637d918a7688fed347103",
+}
+
+
+def digest(case: Path) -> str:
+    """SHA-256 over a case's five files in the order of their names."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(case.iterdir()))).hexdigest()
+
+
+def plainest_processor() -> dict[str, str]:
+    """Environment in which numpy, libm and BLAS use none of this processor's newer instructions."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    numpy_off = " ".join(name for name in __cpu_dispatch__ if __cpu_features__.get(name))
+    libm_off = "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX2_Usable,-FMA_Usable,-AVX512F,-AVX512VL"
+    blas = {"OPENBLAS_CORETYPE": "Nehalem", "OPENBLAS_NUM_THREADS": "3"}
+    return {**os.environ, "NPY_DISABLE_CPU_FEATURES": numpy_off, "GLIBC_TUNABLES": libm_off, **blas}
+
+
+@pytest.fixture(scope="module")
+def cohorts(tmp_path_factory) -> dict[str, Path]:
+    """Two cases of site A from two processes, and one of each site from an older processor."""
+    root = tmp_path_factory.mktemp("phantoms")
+    write_cohort(root / "A", 2, 3, 2023, "A", 2)
+    script = (
+        "import sys; from pathlib import Path; from crossmodal.cohort.phantom import write_cohort\n"
+        "for site in 'AB': write_cohort(Path(sys.argv[1]) / f'older-{site}', 1, 3, 2023, site, 1)"
+    )
+    subprocess.run([sys.executable, "-c", script, root], check=True, env=plainest_processor())
+    return {name: root / name for name in ("A", "older-A", "older-B")}
+
+
+def test_the_same_bytes_on_another_processor_and_with_other_neighbours(cohorts):
+    first = {name: next(root.glob("*1")) for name, root in cohorts.items()}
+    assert digest(first["A"]) == digest(first["older-A"])
+    assert digest(first["older-A"]) == SHA256["BraTS20_Training_001"]
+    assert digest(first["older-B"]) == SHA256["BraTS20_Training_501"]
+
+
+def test_files_are_those_of_brats(cohorts):
+    cases = sorted(cohorts["A"].iterdir())
+    assert [case.name for case in cases] == ["BraTS20_Training_001", "BraTS20_Training_002"]
+    for case in cases:
+        images = {kind: nibabel.load(case / f"{case.name}_{kind}.nii") for kind in (*MODALITIES, "seg")}
+        assert len(list(case.iterdir())) == 5
+        for kind, image in images.items():
+            assert image.shape == (80, 80, 52)
+            assert image.get_data_dtype() == (np.uint8 if kind == "seg" else np.int16)
+            assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
+            assert image.affine[:3, 3].tolist() == [0, 237, 0]
+            assert image.header.get_xyzt_units()[0] == "mm"
+        brains = [np.asanyarray(images[m].dataobj) != 0 for m in MODALITIES]
+        assert all((brain == brains[0]).all() for brain in brains)
+        seg = np.asanyarray(images["seg"].dataobj)
+        assert set(np.unique(seg)) <= {0, 1, 2, 4}
+        assert not seg[~brains[0]].any()
+
+
+def test_one_mm_is_the_size_of_brats():
+    from crossmodal.cohort.phantom.grid import Grid
+
+    assert Grid.whole(1).shape == (240, 240, 155)
+
+
+def test_each_ten_cases_hold_the_mix_of_the_site():
+    for first in (1, 11, 31):
+        kinds = [kind_name(2023, "A", number) for number in range(first, first + 10)]
+        assert sorted(kinds) == ["bifocal"] * 2 + ["classic"] * 6 + ["low_grade", "no_et"]
+    assert [kind_name(1, "A", n) for n in range(1, 11)] != [kind_name(2, "A", n) for n in range(1, 11)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"site": "C"}, "--site C: no such site; known: A, B"),
+        ({"cases": 0}, "at least 1 case"),
+        ({"seed": -1}, "a seed of 0 or more"),
+        ({"spacing": 0.0}, "0.5 to 6 mm"),
+        ({"spacing": float("nan")}, "0.5 to 6 mm"),
+        ({"workers": 0}, "--workers 0: give 1 or more"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(tmp_path, setting, message):
+    with pytest.raises(UserError, match=message):
+        write_cohort(tmp_path / "out", **{"cases": 1, "workers": 1, **setting})
+    assert not (tmp_path / "out").exists()
+
+
+def test_cases_of_another_cohort_are_not_mixed_in(tmp_path):
+    (tmp_path / "BraTS20_Training_007").mkdir()
+    with pytest.raises(UserError, match="holds BraTS20_Training_007, not of this cohort of 3"):
+        write_cohort(tmp_path, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["BraTS20_Training_007"]
+
+
+def test_the_command_says_what_is_wrong_and_exits_1(tmp_path):
+    command = [Path(sys.executable).with_name("crossmodal"), "cohort", "phantom", tmp_path / "x", "--site", "a"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("crossmodal: --site a: no such site")
+    assert "Traceback" not in done.stderr
