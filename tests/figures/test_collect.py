@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from crossmodal.errors import UserError
 from crossmodal.figures.class_means import class_mean, normalise
-from crossmodal.figures.collect import MOST_POINTS, collect_figure_data, thin
-from crossmodal.figures.panels import crop, nest, slice_of, to_bytes
+from crossmodal.figures.collect import MOST_POINTS, collect_figure_data, shown_folds, thin
+from crossmodal.figures.panels import choose, crop, nest, slice_of, to_bytes
 
 
 def collect(folder, out="figure_data"):
@@ -50,6 +50,15 @@ def test_long_curves_are_averaged_over_blocks():
     assert table.loss_total.iloc[0] == np.mean(2.0 * steps[:10])
 
 
+def test_of_many_subsets_the_one_in_focus_is_kept(tmp_path):
+    for modalities in ("t1", "t2", "flair", "t1ce+flair", "t1+t1ce+t2+flair"):
+        (tmp_path / "student" / modalities / "seed0" / "fold_0").mkdir(parents=True)
+    subsets = ["t1", "t2", "flair", "t1ce+flair"]
+    kept = {fold[1] for fold in shown_folds(tmp_path, {"subsets": subsets})}
+    assert kept == {"t1ce+flair", "t1+t1ce+t2+flair"}
+    assert len(shown_folds(tmp_path, {"subsets": subsets[:3]})) == 5
+
+
 def test_correlation_matrices_are_copied(experiment):
     with np.load(experiment / "figure_data" / "correlation_choi2023_t1ce+flair.npz") as arrays:
         assert arrays["start"].shape == (8, 8) and not arrays["start"].any()
@@ -74,6 +83,13 @@ def test_panels_follow_the_rule(experiment):
         assert reference.max() == 3 and (reference > 0).sum() == 10 * 12
         # Three voxels towards the patient's left in LPS, which lies at the right of the picture.
         np.testing.assert_array_equal(student, np.roll(reference, 3, axis=1))
+
+
+def test_validation_cases_are_no_panels():
+    scores = pd.DataFrame({"cohort": "c", "case": ["a", "b", "d"], "method": "student", "modalities": "t2"})
+    scores = scores.assign(fold=0, seed=0, region="WT", dice=[0.9, 0.5, 0.2], split=["train", "test", "test"])
+    chosen = choose({"methods": ["student"]}, scores)
+    assert dict(zip(chosen["rank"], chosen.case, strict=True)) == {"best": "b", "worst": "d"}
 
 
 def test_regions_are_nested_whatever_the_release_calls_them():

@@ -7,11 +7,13 @@ import pandas as pd
 import yaml
 
 from crossmodal.errors import UserError
+from crossmodal.figures.experiment import HEADLINE_SUBSET, MANY_SUBSETS
 from crossmodal.files import atomic_path
+from crossmodal.modalities import ALL
 
 CURVE_COLUMNS = ["method", "modalities", "seed", "fold", "epoch", "step", "term", "value"]
 NOT_TERMS = {"epoch", "step", "resumed_from", "time"}
-MOST_POINTS = 400  # of a curve; longer logs are averaged over blocks of equal length
+MOST_POINTS = 100  # of a curve; longer logs are averaged over blocks of equal length
 
 
 def collect_figure_data(
@@ -48,8 +50,10 @@ def collect_figure_data(
     table = pd.read_csv(cases, dtype={"case": str, "patient": str})
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    notes = collect_curves(Path(models), out)
-    notes += collect_correlations(Path(models), out)
+    trained = shown_folds(Path(models), settings)
+    notes = [] if trained else [f"{models}: no trained network, so no training curves"]
+    notes += collect_curves(trained, out)
+    notes += collect_correlations(trained, out)
     notes += collect_panels(settings, table, Path(predictions), Path(tables) / "per_case.csv", out)
     notes += collect_class_means(table, out)
     return notes
@@ -65,10 +69,19 @@ def model_folds(models: Path) -> list[tuple[str, str, int, int, Path]]:
     return sorted(found)
 
 
-def collect_curves(models: Path, out: Path) -> list[str]:
+def shown_folds(models: Path, config: dict) -> list[tuple[str, str, int, int, Path]]:
+    """Those that a figure shows: of many subsets, the one in focus, beside networks of all four modalities."""
+    found, subsets = model_folds(models), config.get("subsets") or []
+    if len(subsets) <= MANY_SUBSETS:
+        return found
+    focus = HEADLINE_SUBSET if HEADLINE_SUBSET in subsets else subsets[0]
+    return [fold for fold in found if fold[1] in (focus, ALL)]
+
+
+def collect_curves(trained: list[tuple[str, str, int, int, Path]], out: Path) -> list[str]:
     """curves.csv: every loss term of every progress.csv, in long form."""
     parts, notes = [], []
-    for method, modalities, seed, fold, folder in model_folds(models):
+    for method, modalities, seed, fold, folder in trained:
         path = folder / "progress.csv"
         try:
             progress = pd.read_csv(path)
@@ -84,7 +97,7 @@ def collect_curves(models: Path, out: Path) -> list[str]:
         parts.append(curve.dropna().assign(method=method, modalities=modalities, seed=seed, fold=fold))
     table = pd.concat(parts)[CURVE_COLUMNS] if parts else pd.DataFrame(columns=CURVE_COLUMNS)
     write_csv(out / "curves.csv", table)
-    return notes if parts else [*notes, f"{models}: no progress.csv, so no training curves"]
+    return notes
 
 
 def without_repeats(progress: pd.DataFrame) -> pd.DataFrame:
@@ -102,12 +115,12 @@ def thin(progress: pd.DataFrame) -> pd.DataFrame:
     return means.assign(epoch=means.epoch.round().astype(int), step=means.step.round().astype(int))
 
 
-def collect_correlations(models: Path, out: Path) -> list[str]:
+def collect_correlations(trained: list[tuple[str, str, int, int, Path]], out: Path) -> list[str]:
     """correlation_<method>_<modalities>.npz: the matrices of the first seed and fold that has them."""
     for old in out.glob("correlation_*.npz"):
         old.unlink()
     done, notes = set(), []
-    for method, modalities, _, _, folder in model_folds(models):
+    for method, modalities, _, _, folder in trained:
         path = folder / "correlation.npz"
         if (method, modalities) in done or not path.is_file():
             continue

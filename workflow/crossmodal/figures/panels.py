@@ -56,6 +56,8 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
     """
     cohort = next((c for c in config.get("cohorts") or [] if c in set(scores.cohort)), None)
     scores = scores[scores.cohort == (cohort or scores.cohort.iloc[0])]
+    if "split" in scores and (scores.split == "test").any():
+        scores = scores[scores.split != "train"]
     listed = [m for m in config.get("methods") or [] if m in set(scores.method)]
     distilled = [m for m in listed if m not in ("student", "teacher")]
     paper = config.get("paper")
