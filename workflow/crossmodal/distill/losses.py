@@ -1,8 +1,8 @@
 """Distillation losses: each compares the student's tensor at a tap with the teacher's and returns a scalar.
 
 A loss is a module called as `loss(student, teacher, labels)` with (B, C, ...) tensors and the voxel labels
-(B, 1, ...) at full resolution, or None. All arithmetic is in float32, outside autocast. What is learnt (a projection) belongs to the
-loss, is optimised with the student and never exported.
+(B, 1, ...) at full resolution, or None. All arithmetic is in float32, outside autocast. What is learnt (a
+projection) belongs to the loss, is optimised with the student and never exported.
 """
 
 import torch
@@ -191,7 +191,7 @@ class Prototypes(DistillationLoss):
         if labels is None:
             raise UserError("the loss 'prototypes' reads the labels, which were not given")
         labels = F.interpolate(labels.float(), size=student.shape[2:], mode="nearest")
-        masks = torch.cat([labels == label for label in range(NUMBER_OF_LABELS)], 1).float()
+        masks = torch.cat([labels == label for label in range(NUMBER_OF_LABELS)], 1).to(student)
         masks = masks[:, masks.sum((0, *range(2, masks.ndim))) > 0]
         return F.mse_loss(self.similarities(student, masks), self.similarities(teacher, masks))
 

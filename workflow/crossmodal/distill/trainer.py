@@ -20,7 +20,6 @@ from crossmodal.distill.features import Features
 from crossmodal.distill.inputs import class_mean, drop_modalities, labels_from_regions, random_subsets
 from crossmodal.distill.losses import LOSSES, BarlowTwins, DistillationLoss
 from crossmodal.distill.recipe import check_taps
-from crossmodal.errors import UserError
 from crossmodal.modalities import MODALITIES, channels_of, parse_subset
 from crossmodal.nnunet.seeds import derive_seed
 from crossmodal.nnunet.trainer import ReproducibleTrainer
@@ -247,7 +246,7 @@ class DistillationTrainer(ReproducibleTrainer):
             seg = self._segmentation(found, target)
             report[f"seg_{student.name}"] = seg.detach()
             total = total + self.recipe["seg_weight"] * seg
-            teaching = self._own_lesson(student, images, labels) if self._teaches_itself() else teacher
+            teaching = self._own_lesson(student, images, labels) if self._teaches_itself() else self.lesson(teacher)
             for term in student.terms:
                 value = term.compare(found, teaching, labels)
                 report[term.name] = value.detach()
@@ -271,6 +270,10 @@ class DistillationTrainer(ReproducibleTrainer):
             len(images), derive_seed(self.seed, "modalities", student.name, self._steps_done())
         )
         return drop_modalities(images, keep)
+
+    def lesson(self, teacher: Features | None) -> Features | None:
+        """The teacher's features as the terms see them: without a gradient where the recipe stops it."""
+        return teacher.detached() if teacher and self.recipe["stop_gradient"] == "teacher" else teacher
 
     def _teaches_itself(self) -> bool:
         return (self.recipe["teacher"] or {}).get("trained") == "itself"

@@ -1,0 +1,72 @@
+"""What several areas need: the repository, recipes, and a tiny dataset of real phantoms, preprocessed once."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WORKFLOW = REPOSITORY / "workflow"
+
+# The smallest network with which nnU-Net's deep supervision still has weights, and 128 bottleneck positions.
+TINY_BUDGET = {
+    "title": "tests",
+    "epochs": 2,
+    "steps_per_epoch": 2,
+    "val_steps_per_epoch": 1,
+    "spacing": [6, 6, 6],
+    "patch_size": [16, 16, 16],
+    "batch_size": 2,
+    "features": [4, 8, 8],
+    "mirroring": False,
+    "threads": 1,
+    "loader_workers": 0,
+    "memory_format": "contiguous",
+    "precision": "default",
+    "compile": False,
+    "save_every_minutes": 10,
+    "memory_gb": 1,
+    "runtime_hours": 0.1,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cases.csv of five phantoms at 6 mm: four train in two folds, one is the test case."""
+    from crossmodal.cohort.phantom import write_cohort
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_cohort(folder / "phantoms", 5, 6.0, 7, "A", 1)
+    rows = []
+    for number, case in enumerate(sorted(path.name for path in (folder / "phantoms").iterdir())):
+        files = {name: folder / "phantoms" / case / f"{case}_{name}.nii" for name in ("t1", "t1ce", "t2", "flair", "seg")}
+        held_out = number == 4
+        rows.append(
+            {"cohort": "tiny", "case": case, "patient": case, "release": "brats2020"}
+            | {"split": "test" if held_out else "train", "fold": "" if held_out else str(number % 2)}
+            | files
+            | {"sha256": "0"}
+        )
+    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    return folder / "cases.csv"
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny_cases: Path) -> Path:
+    """The preprocessed nnU-Net dataset of `tiny_cases`, for TINY_BUDGET. Never write into it."""
+    from crossmodal.evaluate.score import read_cases
+    from crossmodal.nnunet.dataset import build
+
+    out = tiny_cases.parent / "nnunet"
+    build(read_cases(tiny_cases), out, TINY_BUDGET)
+    return out
+
+
+@pytest.fixture(scope="session")
+def brats_sample() -> Path:
+    """Three real BraTS 2021 cases, which cannot be part of the repository."""
+    folder = Path(os.environ.get("CROSSMODAL_BRATS_SAMPLE", REPOSITORY.parent / "shared" / "brats2021-sample"))
+    if not folder.is_dir():
+        pytest.skip(f"no real BraTS cases: set CROSSMODAL_BRATS_SAMPLE to a folder of BraTS 2021 cases (not at {folder})")
+    return folder
