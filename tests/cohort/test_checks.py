@@ -474,6 +474,7 @@ def test_a_place_that_is_no_cohort_is_named(what, tmp_path):
 BAD_OPTIONS = {
     "release": (Options(release="brats2012"), "'brats2012' is not one that is known: did you mean 'brats2021'"),
     "on_problem": (Options(on_problem="skp"), "did you mean 'skip'"),
+    "workers": (Options(workers=0), "give 1 or more threads"),
     "folds": (Options(folds=1), "give 2 or more folds"),
     "test fraction": (Options(test_fraction=1.0), "give a share from 0"),
     "name": (Options(name="../up"), "the cohort name '../up' will not do"),

@@ -67,7 +67,7 @@ def test_msd_channels_follow_dataset_json(tmp_path):
         volume, affine = load_volume(rows[0][column])
         assert np.array_equal(volume, four[..., channel])
         assert np.array_equal(affine, trees.LPS)
-    assert [row["problem"] for row in problems] == ["2 cases that the release gives no segmentation are left out"]
+    assert [row["problem"] for row in problems] == ["left out: 2 that the release gives no segmentation"]
 
 
 def test_case_355_of_2020_has_its_segmentation(tmp_path):
@@ -175,6 +175,17 @@ def test_cases_without_a_segmentation_are_predicted_when_asked(tmp_path):
     assert rows[-1]["seg"] == rows[-1]["fold"] == ""
     rows, _ = check(trees.msd(tmp_path / "msd"), tmp_path / "out", predict_unlabelled=True, folds=0)
     assert [row["split"] for row in rows].count("predict_only") == 2
+
+
+def test_a_validation_part_is_left_out_unless_its_prediction_is_asked(tmp_path):
+    root = trees.brats2020(tmp_path / "data", 2)
+    trees.write_case(root / "BraTS20_Validation_001", 9, labels=None)
+    rows, problems = check(root, tmp_path / "out", folds=0, test_fraction=0)
+    assert [row["split"] for row in rows] == ["train", "train"]
+    assert "left out: 1 that the release gives no segmentation" in problems[0]["problem"]
+    rows, problems = check(root, tmp_path / "out", folds=0, test_fraction=0, predict_unlabelled=True)
+    assert [row["split"] for row in rows] == ["train", "train", "predict_only"]
+    assert problems == []
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -86,6 +86,8 @@ def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list
     require_split_options(options.folds, options.test_fraction)
     if options.on_problem not in ON_PROBLEM:
         raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more threads")
     entries = read_split(options.split_file) if options.split_file else None
     cohorts = _read_all(path, options, problems)
     _show(problems)

@@ -91,7 +91,7 @@ def _leave_unlabelled(found: Found, predict_unlabelled: bool) -> list[Problem]:
         if "seg" not in case.files and case.files
     ]
     if meant:
-        what = f"{len(meant)} cases that the release gives no segmentation are left out"
+        what = f"left out: {len(meant)} that the release gives no segmentation"
         problems.append(warning("", Path(meant[0].where).parent, what, ask))
     return problems
 
