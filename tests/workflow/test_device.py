@@ -1,0 +1,159 @@
+"""Which GPU a step takes, with a driver's listing that is made up and without torch."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from crossmodal import device
+from crossmodal.errors import UserError
+
+TWO_GPUS = """\
+GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-aaaa-1)
+GPU 1: NVIDIA A100-SXM4-80GB (UUID: GPU-bbbb-2)
+"""
+ONE_DIVIDED = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-1)
+  MIG 3g.40gb     Device  0: (UUID: MIG-cccc-3)
+  MIG 3g.40gb     Device  1: (UUID: MIG-dddd-4)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb-2)
+"""
+# Holds a device until its standard input ends, and says which; torch must not be there before it is chosen.
+HOLDER = """\
+import os, sys
+from pathlib import Path
+from crossmodal import device
+device._torch_sees_gpus = lambda: True
+device._lock_folder = lambda: Path(sys.argv[1])
+with device.claimed_device("auto") as kind:
+    assert "torch" not in sys.modules
+    print(kind, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """A function that makes nvidia-smi list what it is given; None: there is no driver."""
+    folder = tmp_path / "driver"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(device, "_lock_folder", lambda: tmp_path)
+    monkeypatch.setattr(device, "_torch_sees_gpus", lambda: True)
+
+    def lists(listing: str) -> None:
+        (folder / "listing").write_text(listing)
+        program = folder / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\n[ "$1" = -L ] && cat {folder}/listing\n')
+        program.chmod(0o755)
+
+    return lists
+
+
+@pytest.mark.parametrize(
+    ("listing", "named", "expected"),
+    [
+        (TWO_GPUS, None, ["GPU-aaaa-1", "GPU-bbbb-2"]),
+        (TWO_GPUS, "1", ["GPU-bbbb-2"]),
+        (TWO_GPUS, "1,0", ["GPU-bbbb-2", "GPU-aaaa-1"]),
+        (TWO_GPUS, "GPU-bbbb", ["GPU-bbbb-2"]),
+        (TWO_GPUS, "", []),
+        (TWO_GPUS, "-1", []),
+        (TWO_GPUS, "0,-1,1", ["GPU-aaaa-1"]),
+        (ONE_DIVIDED, None, ["MIG-cccc-3", "MIG-dddd-4", "GPU-bbbb-2"]),
+        (ONE_DIVIDED, "MIG-dddd-4", ["MIG-dddd-4"]),
+        ("No devices were found\n", None, []),
+        ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", None, []),
+    ],
+)
+def test_gpus_are_named_by_uuid(driver, monkeypatch, listing, named, expected):
+    driver(listing)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert device.visible_gpus() == expected
+
+
+def test_without_nvidia_smi_the_scheduler_is_believed(driver, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert device.visible_gpus() == ["3"]
+
+
+def test_no_gpu_means_cpu_and_cuda_is_refused(driver):
+    with device.claimed_device("auto") as kind:
+        assert kind == "cpu"
+    with pytest.raises(UserError, match="no GPU is visible"), device.claimed_device("cuda"):
+        pass
+
+
+def test_cpu_takes_no_gpu(driver, monkeypatch):
+    driver(TWO_GPUS)
+    with device.claimed_device("cpu") as kind:
+        assert kind == "cpu"
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_torch_without_cuda_is_told(driver, monkeypatch):
+    driver(TWO_GPUS)
+    monkeypatch.setattr(device, "_torch_sees_gpus", lambda: False)
+    with device.claimed_device("auto") as kind:
+        assert kind == "cpu"
+    with pytest.raises(UserError, match="without CUDA"), device.claimed_device("cuda"):
+        pass
+
+
+class Holder:
+    """Another process that holds a GPU."""
+
+    def __init__(self, locks: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(locks)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def gpu(self) -> str:
+        """The GPU it took; waits until it has one."""
+        kind, gpu = self.process.stdout.readline().split()
+        assert kind == "cuda"
+        return gpu
+
+
+@pytest.fixture
+def holders(driver, tmp_path):
+    """A function that starts holders, which end with the test."""
+    driver(TWO_GPUS)
+    started = []
+
+    def start() -> Holder:
+        started.append(Holder(tmp_path))
+        return started[-1]
+
+    yield start
+    for holder in started:
+        holder.process.kill()
+        holder.process.wait()
+
+
+def test_trainings_side_by_side_take_different_gpus_and_one_too_many_waits(holders):
+    first, second = holders(), holders()
+    assert {first.gpu(), second.gpu()} == {"GPU-aaaa-1", "GPU-bbbb-2"}
+    third = holders()
+    assert "waiting for a GPU: all 2 are held" in third.process.stderr.readline()
+    assert third.process.poll() is None
+    second.process.communicate(timeout=20)  # closes its input: it ends as a finished job does
+    assert third.gpu() in {"GPU-aaaa-1", "GPU-bbbb-2"}
+
+
+def test_a_killed_training_frees_its_gpu(holders):
+    first = holders()
+    taken = first.gpu()
+    first.process.kill()
+    first.process.wait()
+    start = time.monotonic()
+    assert holders().gpu() == taken
+    assert time.monotonic() - start < 15
