@@ -122,3 +122,16 @@ def _lock_folder() -> Path:
     folder = base / f"crossmodal-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def resolved_precision(precision: str, device: str) -> str:
+    """bf16_where_fast as bf16 or default, by what this processor or GPU computes with; others as they are."""
+    if precision != "bf16_where_fast":
+        return precision
+    if device == "cuda":
+        return "bf16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "default"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "default"
