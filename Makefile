@@ -33,13 +33,14 @@ test: env  ## all tests but those that need a Slurm
 figures: env  ## tables and figures of results/reference again, without training
 	@$(BIN)/crossmodal tables results/reference
 	@$(BIN)/crossmodal figures results/reference
+	@$(BIN)/crossmodal report results/reference
 
 publish: env  ## models, predictions and scores of EXPERIMENT=… to REMOTE=… (folder, s3://…, ssh://…, a DVC remote)
 	@$(BIN)/crossmodal publish "results/$(EXPERIMENT)" $(if $(REMOTE),--remote "$(REMOTE)") \
 	  $(if $(PREPROCESSED),--preprocessed)
 
 restore: env  ## what was published of EXPERIMENT=…, every hash checked, so that snakemake has nothing to do
-	@$(BIN)/crossmodal restore "results/$(EXPERIMENT)" $(if $(REMOTE),--remote "$(REMOTE)")
+	@$(BIN)/crossmodal restore "results/$(EXPERIMENT)"
 
 bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to bench/latest.json
 	@$(BIN)/python bench/run.py

@@ -26,8 +26,8 @@ rule check_cohort:
     input:
         cohort_inputs,
     output:
+        # problems.csv beside it is not declared: Snakemake would delete it just when the check fails
         cases=f"{RESULTS}/cohort/cases.csv",
-        problems=f"{RESULTS}/cohort/problems.csv",
     log:
         f"{LOGS}/check_cohort.log",
     conda:

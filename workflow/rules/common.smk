@@ -10,6 +10,7 @@ from crossmodal import config as experiments
 from crossmodal.cohort import lock as locks
 from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError
+from crossmodal.figures import FIGURES
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.modalities import ALL, all_subsets
 from crossmodal.signals import pass_on_warnings

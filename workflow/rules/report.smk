@@ -26,6 +26,10 @@ rule draw_figures:
         rules.collect_figure_data.output,
     output:
         index=f"{RESULTS}/figures/index.json",
+        pictures=[
+            report(f"{RESULTS}/figures/{name}.png", caption=f"../report/{name}.rst", category="Figures")
+            for name in FIGURES
+        ],
     log:
         f"{LOGS}/draw_figures.log",
     conda:
@@ -65,7 +69,9 @@ rule figures:
         CONDA
     params:
         experiment=figures_of(),
+        templates=Path(workflow.basedir, "workflow", "report"),
     message:
         "Draw the figures of {params.experiment} again"
     shell:
-        "(crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q}) 2>&1 | tee {log:q}"
+        "(crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q}"
+        " && crossmodal report {params.experiment:q} --templates {params.templates:q}) 2>&1 | tee {log:q}"
