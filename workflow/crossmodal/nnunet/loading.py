@@ -5,8 +5,10 @@ number n is drawn from a seed of its own, whichever worker makes it.
 """
 
 import ctypes
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,15 +97,23 @@ def _without_faults(batches: Iterator[dict]) -> Iterator[dict]:
 
 
 def _follow_parent(_number: int) -> None:
-    """Leave signals to the training process, which saves its state first; end when it ends.
+    """Leave signals to the training process, which saves its state first; end when it says so, or ends itself.
 
     A scheduler or Ctrl-C signals every process of a job. A worker that outlived a killed training would hold
     its memory and its lock.
     """
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"):
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere torch's own check ends it some seconds later
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_end, daemon=True).start()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _await_end() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def switch_off_benchmark(transforms: Any) -> None:

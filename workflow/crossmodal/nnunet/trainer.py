@@ -187,6 +187,8 @@ class ReproducibleTrainer(nnUNetTrainer):
                     f"lower the budget's loader_workers or give the job more memory, then run the same command: "
                     f"the training goes on from the last state that was saved"
                 ) from None
+            finally:
+                self.dataloader_train = self.dataloader_val = None  # ends the workers
 
     def _run_training(self) -> None:
         self.on_train_start()

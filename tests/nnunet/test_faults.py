@@ -1,0 +1,225 @@
+"""What goes wrong around a training ends in one clear message, and leaves nothing half-written under a final name."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import blosc2
+import numpy as np
+import pytest
+import torch
+from crossmodal.distill.trainer import DistillationTrainer
+from crossmodal.errors import UserError
+from crossmodal.nnunet import resume
+from crossmodal.nnunet.dataset import NAME
+from crossmodal.nnunet.export import read_weights
+from interrupted import Killed, cut_off_at, progress, run, save_after_each_step
+
+from tests.conftest import REPOSITORY
+from tests.distill.trainings import recipe_of
+
+
+@pytest.fixture
+def dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(tiny_dataset, tmp_path / "dataset", symlinks=True))
+
+
+def arrays_of(dataset: Path) -> Path:
+    return next((dataset / "preprocessed" / NAME).glob("nnUNetPlans_*"))
+
+
+def cut_off_in_the_middle(monkeypatch: pytest.MonkeyPatch, method: str, dataset: Path, out: Path) -> None:
+    """Train to step 4 and leave the state of it."""
+    save_after_each_step(monkeypatch)
+    put_back = cut_off_at(monkeypatch, DistillationTrainer, "train_step", 5)
+    with pytest.raises(Killed):
+        run(method, "t2", dataset, out)
+    put_back()
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"seed": 1}, "seed: 0 there, 1 now"),
+        ({"threads": 2}, "budget.threads: 1 there, 2 now"),
+        ({"recipe": {"seg_weight": 0.5}}, "recipe.seg_weight: 1 there, 0.5 now"),
+        ({"dataset": "other"}, "dataset_sha256"),
+    ],
+    ids=["seed", "config", "recipe", "dataset"],
+)
+def test_a_state_of_another_training_is_refused_with_the_difference(
+    change: dict, difference: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
+    if "recipe" in change:
+        change = {"recipe": recipe_of("student") | change["recipe"]}
+    if "dataset" in change:
+        manifest = dataset / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"dataset_sha256": "', '"dataset_sha256": "0'))
+        change = {}
+    with pytest.raises(UserError, match="was made with other settings") as refused:
+        run("student", "t2", dataset, tmp_path / "m", **change)
+    assert difference in str(refused.value) and "delete" in str(refused.value)
+
+
+def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_state(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
+    before = resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]
+    cases = {path.stem for path in arrays_of(dataset).glob("*.pkl")}
+    for path in arrays_of(dataset).glob("*.b2nd"):
+        if not path.stem.endswith("_seg"):
+            array = np.full_like(blosc2.open(str(path))[:], np.nan)
+            path.unlink()
+            blosc2.asarray(array, urlpath=str(path))
+    with pytest.raises(UserError, match="the loss is not a number after step 5") as stopped:
+        run("student", "t2", dataset, tmp_path / "m")
+    assert any(case in str(stopped.value) for case in cases) and "seg_student nan" in str(stopped.value)
+    after = resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]
+    assert after["step_in_epoch"] == before["step_in_epoch"]
+    assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student.0"].values())
+
+
+def test_spoilt_weights_do_not_displace_a_good_state(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = DistillationTrainer.train_step
+
+    def spoil(self: DistillationTrainer, batch: dict) -> dict:
+        output = step(self, batch)  # its loss was taken before the weights moved
+        if self._steps_done() == 2:
+            next(self.network.parameters()).data.fill_(float("nan"))
+        return output
+
+    save_after_each_step(monkeypatch)
+    monkeypatch.setattr(DistillationTrainer, "train_step", spoil)
+    with pytest.raises(UserError, match="a weight is not a number after step 3"):
+        run("student", "t2", tiny_dataset, tmp_path / "m")
+    assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_dataset_that_is_removed_while_training(
+    workers: int, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = DistillationTrainer.train_step
+
+    def remove_first(self: DistillationTrainer, batch: dict) -> dict:
+        shutil.rmtree(dataset, ignore_errors=True)
+        return step(self, batch)
+
+    save_after_each_step(monkeypatch)
+    monkeypatch.setattr(DistillationTrainer, "train_step", remove_first)
+    long = {"loader_workers": workers, "steps_per_epoch": 30}  # more than the workers have ready
+    with pytest.raises(UserError, match=r"cannot be read .*: was the dataset moved or removed") as stopped:
+        run("student", "t2", dataset, tmp_path / "m", **long)
+    assert "BraTS20_Training_" in str(stopped.value) and "Traceback" not in str(stopped.value)
+    assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0] is not None
+    with pytest.raises(UserError, match="missing: build the dataset first"):
+        run("student", "t2", dataset, tmp_path / "m", **long)
+
+
+def test_a_checkpoint_that_is_not_what_was_trained_is_refused(tiny_dataset: Path, tmp_path: Path) -> None:
+    run("student", "t2", tiny_dataset, tmp_path / "m")
+    path = tmp_path / "m" / "fold_0" / "checkpoint_final.pth"
+    checkpoint = torch.load(path, weights_only=True)
+    next(iter(checkpoint["network_weights"].values()))[0] += 1
+    torch.save(checkpoint, path)
+    with pytest.raises(UserError, match=r"its weights are not those that manifest\.json beside it records"):
+        read_weights(tmp_path / "m", 0)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        read_weights(tmp_path / "m", 0)
+
+
+# --- a disk that is full, a folder that cannot be written ---------------------------------------------------------
+
+
+@pytest.fixture
+def mounted(tmp_path: Path):
+    """A function that mounts a tmpfs with options at a folder, or skips where that is not allowed."""
+    mounts = []
+
+    def mount(options: str, folder: Path) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"mounting a tmpfs needs rights that this user has not: {done.stderr.strip()}")
+        mounts.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounts:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_the_last_state_and_the_training_goes_on_when_there_is_room(
+    tiny_dataset: Path, tmp_path: Path, mounted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run("student", "t2", tiny_dataset, tmp_path / "expected")
+    disk = mounted("size=100m", tmp_path / "disk")
+    cut_off_in_the_middle(monkeypatch, "student", tiny_dataset, disk / "m")
+    with (disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
+        while True:
+            filler.write(bytes(2**16))
+            filler.flush()
+    with pytest.raises(UserError, match="cannot be written"):  # not even the name of who holds the lock
+        run("student", "t2", tiny_dataset, disk / "m")
+    os.truncate(disk / "filler", (disk / "filler").stat().st_size - 40_000)
+    with pytest.raises(UserError, match=r"the training state could not be saved \(No space left"):
+        run("student", "t2", tiny_dataset, disk / "m")
+    assert resume.load_state(disk / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 1
+    (disk / "filler").unlink()
+    assert run("student", "t2", tiny_dataset, disk / "m") == expected
+    assert progress(disk / "m")[-1]["resumed_from"] == "4"
+
+
+def test_a_read_only_folder(tiny_dataset: Path, tmp_path: Path, mounted) -> None:
+    if os.geteuid():
+        folder = tmp_path / "readonly"
+        folder.mkdir(mode=0o555)
+    else:
+        folder = mounted("ro", tmp_path / "readonly")
+    with pytest.raises(UserError, match=r"cannot be written \((Read-only file system|Permission denied)\)"):
+        run("student", "t2", tiny_dataset, folder / "m")
+
+
+@pytest.mark.parametrize(
+    ("save_every", "message"),
+    [("0", "fold_0/state: the training state could not be saved (File too large)"),
+     ("60", "fold_0/checkpoint_final.pth: File too large: raise the limit on the size of a file")],
+    ids=["state", "checkpoint"],
+)  # fmt: skip
+def test_the_command_line_says_it_in_one_message(
+    save_every: str, message: str, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import resource, sys; from crossmodal import cli; from tests.conftest import TINY_BUDGET\n"
+        "cli._budget = lambda name: TINY_BUDGET\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))\n"
+        "sys.argv[0] = 'crossmodal'; cli.main()"
+    )
+    options = ["--method", "student", "--modalities", "t2", "--save-every", save_every, "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "train",
+        *options,
+        "--dataset",
+        str(tiny_dataset),
+        "--out",
+        str(tmp_path / "m"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
+    assert done.returncode == 1
+    assert message in done.stderr and "run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("crossmodal: ") == 1
+    left = {path.name for path in (tmp_path / "m").rglob("*") if path.is_file()}
+    assert not {"checkpoint_final.pth", "manifest.json", "state.pt"} & left
+    assert not any(name.startswith(".writing-") for name in left)
