@@ -10,7 +10,8 @@ SAVE = ("SIGUSR1",)  # Slurm's warning before a time limit: save and go on
 class Interruption:
     """Notes signals between `__enter__` and `__exit__`; the training asks after each step.
 
-    A signal that was ignored when the process began (by `nohup`, say) stays ignored.
+    Under `nohup` the loss of the terminal stays ignored. The others are heeded even where the shell that started
+    this process ignores them, as the workflow's does in a cluster's job so that `tee` outlives them.
 
     Attributes:
         number: the signal that waits to be acted on, or None; one that stops is not displaced by one that saves.
@@ -23,7 +24,7 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         for name in (*STOP, *SAVE):
             number = getattr(signal, name)
-            if signal.getsignal(number) != signal.SIG_IGN:
+            if name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
