@@ -1,0 +1,115 @@
+"""The config: what is resolved, what is refused and how, and that nothing is inherited."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from crossmodal.config import refuse_mixture, resolve, scored_subsets
+from crossmodal.errors import UserError
+from crossmodal.modalities import ALL
+from tests.conftest import REPOSITORY, WORKFLOW
+
+PAPERS = sorted((WORKFLOW / "papers").glob("*.yaml"))
+
+
+def resolved(**given: Any) -> dict:
+    return resolve(given, WORKFLOW)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"metods": ["student"]}, "unknown key 'metods': did you mean 'methods'?"),
+        ({"methods": ["student", "choi2032"]}, "did you mean 'choi2023'?"),
+        ({"methods": "techer"}, "did you mean 'teacher'?"),
+        ({"methods": []}, "'methods'"),
+        ({"methods": ["dong2025_teacher"]}, "reads the ground truth"),
+        ({"subsets": "t1c"}, "did you mean 't1ce'?"),
+        ({"subsets": "t1+t1"}, "repeats a modality"),
+        ({"subsets": "t1,t1"}, "repeats t1"),
+        ({"subsets": ""}, "empty"),
+        ({"budget": "dem"}, "did you mean 'demo'?"),
+        ({"backbone": "resenc_n"}, "did you mean"),
+        ({"seeds": "one"}, "'seeds.0' should be of type integer"),
+        ({"seeds": [-1]}, "seeds.0"),
+        ({"folds": [5]}, "from 0"),
+        ({"split": {"folds": 0}}, "split.folds"),
+        ({"split": {"fold": 5}}, "unknown key 'fold' in 'split': did you mean 'folds'?"),
+        ({"split": {"test_fraction": 1}}, "test_fraction"),
+        ({"split": 5}, "'split' should be of type object"),
+        ({"brats": "/no/such/folder"}, "there is no /no/such/folder"),
+        ({"brats_lock": "cohorts/none.dvc"}, "there is no cohorts/none.dvc"),
+        ({"external": [{"name": "b", "path": "/no/such"}]}, "there is no /no/such"),
+        ({"external": [{"name": "b"}]}, "'external.0.path' is missing"),
+        ({"phantom": {"site": "C"}}, "'phantom.site'"),
+        ({"phantom": {"spacing": 0.1}}, "phantom.spacing"),
+        ({"experiment": "../elsewhere"}, "experiment"),
+        ({"experiment": "a b"}, "experiment"),
+        ({"device": "gpu"}, "'device'"),
+        ({"deterministic": "yes please"}, "'deterministic' should be of type boolean"),
+        ({"overrides": {"hinton2015": {"seg_weight": 1}}}, "which is not run"),
+        ({"overrides": {"choi2023": {"distill.3.weight": 1}}}, "there is no '3'"),
+        ({"overrides": {"choi2023": {"distill.0.at": "encoder.7"}}, "budget": "demo"}, "stages 0 to 3"),
+        ({"paper": "choi2023", "budget": "demo"}, "add --config brats=PATH"),
+        ({"paper": "choi2023"}, "--config budget=smoke"),
+    ],
+)
+def test_a_wrong_config_ends_in_one_message(given: dict, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolved(**given)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.stem)
+def test_a_paper_takes_its_defaults_from_the_schema_alone(paper: Path) -> None:
+    given = yaml.safe_load(paper.read_text())
+    demo = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = resolve(given | {"budget": "smoke"}, WORKFLOW)
+    schema = yaml.safe_load((WORKFLOW / "schemas" / "config.schema.yaml").read_text())["properties"]
+    assert config["paper"] == paper.stem
+    assert config["experiment"] == f"{paper.stem}-smoke-phantom"
+    for key in set(demo) - set(given) - {"budget", "experiment"}:
+        default = schema[key]["default"]
+        if not isinstance(default, dict):
+            assert config[key] == default, key
+    assert config["phantom"]["folder"] is None
+
+
+def test_command_line_text_gets_its_type() -> None:
+    config = resolved(experiment=2021, methods="student,choi2023", subsets="flair+t1ce,t2", seeds="0,1", budget="smoke")
+    assert config["experiment"] == "2021"
+    assert config["methods"] == ["student", "choi2023"]
+    assert config["subsets"] == ["t1ce+flair", "t2"]
+    assert config["seeds"] == [0, 1]
+    assert resolved(seeds=3)["seeds"] == [3]
+    assert resolved(deterministic="true")["deterministic"] is True
+    assert len(resolved(subsets="every")["subsets"]) == 15
+
+
+def test_methods_are_scored_where_they_can_be() -> None:
+    config = resolved(methods="teacher,student,modality_dropout", subsets="t2,flair")
+    assert scored_subsets(config, "teacher") == [ALL]
+    assert scored_subsets(config, "student") == ["t2", "flair"]
+    assert scored_subsets(config, "modality_dropout") == ["t2", "flair"]
+
+
+def test_an_experiment_folder_of_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
+    before = resolved(budget="smoke")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(before))
+    refuse_mixture(resolved(budget="smoke", methods="student"), tmp_path)
+    with pytest.raises(UserError) as error:
+        refuse_mixture(resolved(budget="demo", split={"seed": 4}), tmp_path)
+    assert "split.seed: 0 there, 4 now" in str(error.value)
+    assert "budget_settings.epochs: 2 there" in str(error.value)
+    assert "experiment=NAME" in str(error.value)
+
+
+def test_every_key_of_the_schemas_is_described_with_its_default() -> None:
+    for name in ("config", "budget", "recipe"):
+        schema = yaml.safe_load((WORKFLOW / "schemas" / f"{name}.schema.yaml").read_text())
+        required = schema.get("required", [])
+        for key, part in schema["properties"].items():
+            assert part.get("description"), f"{name}: {key}"
+            assert "default" in part or key in required, f"{name}: {key}"
