@@ -68,7 +68,7 @@ def measure(folder: Path) -> dict[str, float]:
     seg = np.rint(seg).astype(int)
     images = {m: read(folder, m)[0].astype(float) for m in MODALITIES}
     brain = np.any([image != 0 for image in images.values()], axis=0)
-    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(brain)[0])
+    box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in ndimage.find_objects(brain.astype(int))[0])
     brain, seg, images = brain[box], seg[box], {m: image[box] for m, image in images.items()}
     ml = float(np.prod(zooms)) / 1000
     distance = ndimage.distance_transform_edt(seg == 0, sampling=zooms)

@@ -17,8 +17,8 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 # Of the demo's seed, at 3 mm. Another value means another cohort: data.dvc and every phantom result with it.
 SHA256 = {
-    "BraTS20_Training_001": "9030c44030627f410cadcc161ecb4a970e5a150b500eccc84fcd72fdf6af61cf",
-    "BraTS20_Training_501": "185c75ef32ca10e824d261c82f5ce9bd09b0ee5602f637d918a7688fed347103",
+    "BraTS20_Training_001": "26e72d26a28ddcec0032f6aa7cb993bffd03496377c6f8508cac174422456997",
+    "BraTS20_Training_501": "70ac0eef3f3bb7f5513e3e79b543d647450818e685f4e3156f132af1ec248150",
 }
 
 

@@ -14,10 +14,10 @@ TISSUES = {
     "wm": Tissue(850, 68, 0.70, texture=0.4),
     "gm": Tissue(1200, 93, 0.80, texture=0.4),
     "csf": Tissue(4160, 1200, 1.0, texture=0.0),
-    "necrosis": Tissue(1850, 161, 0.97, 0.012),
-    "non_enhancing": Tissue(1800, 165, 0.95),
-    "oedema": Tissue(1550, 128, 0.97),
-    "enhancing": Tissue(1530, 114, 0.97, 0.081),
+    "necrosis": Tissue(1850, 162, 0.955, 0.0165),
+    "non_enhancing": Tissue(1840, 165, 0.95),
+    "oedema": Tissue(1520, 126, 0.97),
+    "enhancing": Tissue(1535, 114, 0.97, 0.0755),
 }
 NORMAL = ("wm", "gm", "csf")
 TEXTURE_SIGMA_MM = 2.0
@@ -65,7 +65,7 @@ def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
 
 def fractions(tissue: np.ndarray, labels: np.ndarray, grade: str, spacing: float) -> dict[str, np.ndarray]:
     """Share of each compartment in each voxel: borders of the tumour are partial volumes."""
-    sigma = np.hypot(0.7, 0.35 * spacing) / spacing
+    sigma = np.hypot(0.6, 0.2 * spacing) / spacing
     core = "non_enhancing" if grade == "LGG" else "necrosis"
     soft = {
         name: ndimage.gaussian_filter((labels == label).astype(np.float64), sigma, truncate=3)

@@ -17,7 +17,7 @@ NCR, ED, ET = 1, 2, 4  # the labels of BraTS 2020
 GROWTH_SPACING_MM = 3.0
 CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
 OEDEMA_SPEED = {WM: 1.0, GM: 0.15, CSF: 0.04}
-RIM_MM = 4.0  # of a core that enhances all around: a thinner rim is lost between voxels of 3 mm
+RIM_MM = 5.0  # of a core that enhances all around: a thinner rim is lost between voxels of 3 mm
 UNEVENNESS = {"HGG": 0.2, "LGG": 0.6}  # how one-sided the enhancing part of a core is
 OUTSIDE_SPEED = 0.01
 SMALLEST_COMPONENT_ML = 1.0
@@ -55,7 +55,7 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
     ncr = float(np.exp(rng.uniform(np.log(2.0), np.log(25.0))))
     radius = _radius_mm(ncr)
     shell = 4 / 3 * np.pi * ((radius + RIM_MM) ** 3 - radius**3) / 1000
-    et = rng.uniform(max(9.0, shell), 27)
+    et = rng.uniform(max(9.0, shell), 28)
     if name == "low_grade":
         ncr, et = rng.uniform(15, 35), rng.uniform(8, 11)
     if name == "no_et":

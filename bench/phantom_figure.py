@@ -1,0 +1,100 @@
+"""Draw docs/img/phantom.png: one phantom in its four sequences, and the contrasts of many beside those of patients.
+
+python bench/phantom_figure.py [--cases 50] [--workers 2] [--out docs/img/phantom.png]
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from crossmodal.cohort.phantom import write_cohort
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+from phantom_contrast import LABELS, MODALITIES, REAL, measure_cohort, read
+
+TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+COLOURS = {"necrosis": "#0072b2", "oedema": "#009e73", "enhancing": "#d55e00"}
+NAMES = {"necrosis": "necrosis (1)", "oedema": "oedema (2)", "enhancing": "enhancing tumour (4)"}
+
+
+def draw_case(axes, folder: Path) -> None:
+    """Four sequences and the labels, in the axial slice with the most enhancing tumour."""
+    seg, _ = read(folder, "seg")
+    z = int((seg == 4).sum((0, 1)).argmax())
+    images = {m: read(folder, m)[0][:, :, z].T.astype(float) for m in MODALITIES}
+    rows, columns = (np.flatnonzero(images["t1"].any(axis)) for axis in (1, 0))
+    window = (slice(rows[0] - 4, rows[-1] + 5), slice(columns[0] - 4, columns[-1] + 5))
+    for ax, (modality, image) in zip(axes, images.items(), strict=False):
+        ax.imshow(image[window], cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
+        ax.set_title(TITLES[modality])
+    labels = np.select([value == seg[:, :, z].T for value in LABELS.values()], [1, 2, 3], 0)[window]
+    axes[4].imshow(images["t1"][window], cmap="gray", vmax=2 * images["t1"].max())
+    axes[4].imshow(
+        np.ma.masked_equal(labels, 0),
+        cmap=ListedColormap(list(COLOURS.values())),
+        vmin=1,
+        vmax=3,
+        interpolation="nearest",
+    )
+    axes[4].set_title("labels")
+    for ax in axes:
+        ax.axis("off")
+
+
+def draw_contrasts(axes, table) -> None:
+    """A histogram of each label's contrast; below it the range and mean of four patients."""
+    for ax, modality in zip(axes, MODALITIES, strict=True):
+        bins = np.linspace(-2, 4, 41)
+        top = 0
+        for label, colour in COLOURS.items():
+            counts, *_ = ax.hist(table[f"{label}_{modality}"].dropna(), bins, color=colour, alpha=0.55)
+            top = max(top, counts.max())
+        for place, (label, colour) in enumerate(COLOURS.items()):
+            mean, low, high = REAL[f"{label}_{modality}"]
+            y = -top * (0.08 + 0.09 * place)
+            ax.plot([low, high], [y, y], color=colour, linewidth=5, solid_capstyle="butt")
+            ax.plot(mean, y, "D", color="black", markersize=4)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_ylim(-top * 0.36, top * 1.05)
+        ax.set_yticks([])
+        ax.set_xlim(-2, 4)
+        ax.set_xticks(range(-2, 5))
+        ax.set_title(TITLES[modality])
+        ax.spines[["left", "right", "top"]].set_visible(False)
+
+
+def main() -> None:
+    """Generate, measure and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("docs/img/phantom.png"))
+    args = parser.parse_args()
+    plt.rcParams.update({"font.size": 12, "axes.titlesize": 13})
+    figure = plt.figure(figsize=(12, 6.6))
+    above = figure.add_gridspec(1, 5, left=0.01, right=0.99, top=0.93, bottom=0.52, wspace=0.03)
+    below = figure.add_gridspec(1, 4, left=0.02, right=0.98, top=0.40, bottom=0.17, wspace=0.08)
+    with tempfile.TemporaryDirectory() as folder:
+        one, many = Path(folder) / "one", Path(folder) / "many"
+        write_cohort(one, 2, 1, 2023, "A", args.workers)
+        draw_case([figure.add_subplot(above[i]) for i in range(5)], one / "BraTS20_Training_002")
+        write_cohort(many, args.cases, 3, 2023, "A", args.workers)
+        draw_contrasts([figure.add_subplot(below[i]) for i in range(4)], measure_cohort(many))
+    figure.text(0.02, 0.965, "A phantom at 1 mm", fontsize=14, weight="bold", va="center")
+    title = f"Contrast with normal brain, in SD of the brain: histograms of {args.cases} phantoms at 3 mm"
+    figure.text(0.02, 0.475, title, fontsize=14, weight="bold", va="center")
+    handles = [Patch(color=colour, alpha=0.75, label=NAMES[label]) for label, colour in COLOURS.items()]
+    handles.append(plt.Line2D([], [], color="grey", linewidth=5, marker="D", markersize=4, markerfacecolor="black"))
+    handles[-1].set(label="range and mean of four patients", markeredgecolor="black")
+    figure.legend(handles=handles, loc="lower center", ncol=4, frameon=False, bbox_to_anchor=(0.5, 0.01))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out, dpi=110, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
