@@ -157,7 +157,8 @@ def test_a_finished_training_is_left_alone(uninterrupted, tiny_dataset: Path, mo
     checkpoint = teacher / "fold_0" / "checkpoint_final.pth"
     before = checkpoint.stat().st_mtime_ns
     cut_off_at(monkeypatch, DistillationTrainer, "train_step", 1)
-    run("teacher", "t1+t1ce+t2+flair", tiny_dataset, teacher)
+    retitled = recipe_of("teacher", title="Another title", source="another citation")
+    run("teacher", "t1+t1ce+t2+flair", tiny_dataset, teacher, recipe=retitled)
     assert checkpoint.stat().st_mtime_ns == before
 
 

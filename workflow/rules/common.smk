@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from crossmodal import config as experiments
 from crossmodal.cohort import lock as locks
+from crossmodal.cohort.inputs import files_read
 from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.figures import FIGURES
@@ -69,8 +70,14 @@ def phantom_folder():
 
 
 def cohort_inputs(wildcards):
-    """The embedded cohort, when no other was given. Its own files are checked by content, not by time."""
-    return [ancient(phantom_folder())] if EXPERIMENT["brats"] is None else []
+    """Every file of the user's cohorts and split, so that a changed one is seen; or the embedded cohort as a whole.
+
+    A file whose time alone has moved is compared by content (max-checksum-file-size in the profiles).
+    """
+    given = [item["path"] for item in EXPERIMENT["external"]]
+    given += [path for path in (EXPERIMENT["brats"], EXPERIMENT["split"]["file"]) if path is not None]
+    embedded = [ancient(phantom_folder())] if EXPERIMENT["brats"] is None else []
+    return embedded + [file for path in given for file in files_read(path)]
 
 
 def external_options():
@@ -127,8 +134,8 @@ def override_options(wildcards):
 
 
 def recipe_hash(wildcards):
-    """Changes when the resolved recipe does, and not when a comment in its file does."""
-    return sha256_of(EXPERIMENT["recipes"][wildcards.method])
+    """Changes when the resolved recipe does, and not when a comment, its title or its citation does."""
+    return sha256_of(recipes.essence(EXPERIMENT["recipes"][wildcards.method]))
 
 
 def networks_trained(wildcards):

@@ -16,6 +16,8 @@ from crossmodal.schema import check
 
 TAP = re.compile(r"bottleneck|penultimate|logits|(encoder|decoder)\.(\d+|\*)")
 
+WORDS = ("title", "source", "choice")  # for readers
+
 # Loss name -> the options it takes (their defaults are in distill/losses.py). Kept beside the recipes so that
 # a wrong option is named before torch is imported; a test holds the two together.
 LOSS_OPTIONS: dict[str, set[str]] = {
@@ -147,6 +149,11 @@ def check_taps(recipe: dict, stages: int, where: str) -> None:
             )
 
 
+def essence(recipe: dict) -> dict:
+    """The part of a resolved recipe that a training follows from: another title or citation is the same method."""
+    return {key: value for key, value in recipe.items() if key not in WORDS}
+
+
 def trained_modalities(recipe: dict, subset: str) -> str:
     """The subset under which the network that serves `subset` is trained."""
     return subset if recipe["modalities"] == "given" else ALL
@@ -165,9 +172,7 @@ def teacher_of(recipe: dict, subset: str) -> tuple[str, str] | None:
     return teacher["method"], (ALL if teacher["sees"] == "all" else subset)
 
 
-def load_all(
-    names: list[str], folders: list[Path], schema: dict, overrides: dict[str, dict]
-) -> dict[str, dict]:
+def load_all(names: list[str], folders: list[Path], schema: dict, overrides: dict[str, dict]) -> dict[str, dict]:
     """The recipes of the methods and of every teacher they need.
 
     Raises:
@@ -194,9 +199,7 @@ def load_all(
         visit(name, [])
     for name in overrides:
         if name not in recipes:
-            raise UserError(
-                f"'overrides' names the method '{name}', which is not run: {nearest(name, recipes)}"
-            )
+            raise UserError(f"'overrides' names the method '{name}', which is not run: {nearest(name, recipes)}")
     return recipes
 
 

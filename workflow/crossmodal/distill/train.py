@@ -144,8 +144,8 @@ def _identity(job: Training, subset: str, manifest: dict, teacher: dict | None) 
     budget = {key: value for key, value in job.budget.items() if key not in ASIDE}
     return {
         "method": job.method,
-        "recipe": job.recipe,
-        "recipe_sha256": sha256_of(job.recipe),
+        "recipe": recipes.essence(job.recipe),
+        "recipe_sha256": sha256_of(recipes.essence(job.recipe)),
         "modalities": subset,
         "seed": job.seed,
         "fold": job.fold,
@@ -163,6 +163,7 @@ def _finished(job: Training, identity: dict) -> bool:
         return False
     found = read_manifest(manifest)
     found.pop("weights_sha256")
+    found["recipe"] = recipes.essence(found["recipe"])
     remedy = f"To train it anew, delete {folder}; or use another --out."
     resume.refuse_other(found, identity, folder, remedy)
     resume.remove_states(folder / "state")  # killed between its last two steps
@@ -171,7 +172,8 @@ def _finished(job: Training, identity: dict) -> bool:
 
 def _write_plans(job: Training, subset: str, plans: dict, dataset_json: dict, identity: dict) -> None:
     student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
-    resolved = {key: identity[key] for key in identity if key not in ("fold", "teacher_sha256")}
+    resolved = {key: value for key, value in identity.items() if key not in ("fold", "teacher_sha256")}
+    resolved["recipe"] = job.recipe
     write_json(job.out / "plans.json", student_plans | {"distillation": resolved})
     write_json(job.out / "dataset.json", student_dataset)
 
@@ -197,5 +199,5 @@ def _write_results(
         mirroring,
         plain_log(trainer),
     )
-    write_manifest(folder / "manifest.json", identity, trainer.network)
+    write_manifest(folder / "manifest.json", identity | {"recipe": job.recipe}, trainer.network)
     resume.remove_states(folder / "state")
