@@ -347,20 +347,45 @@ def readme(
     write_readme(directory, readme, picture)
 
 
+# --- cost -----------------------------------------------------------------------------------------------------
+
+
+@app.command("cost")
+def cost(
+    configfile: Annotated[list[Path] | None, typer.Option(help="As for snakemake; config.yaml by default.")] = None,
+    config: Annotated[list[str] | None, typer.Option(help="As for snakemake, once for each key=value.")] = None,
+    gpus: Annotated[list[int] | None, typer.Option(min=1, help="Wall time on so many; 1, 4 and 16 by default.")] = None,
+    measured: Annotated[list[Path] | None, typer.Option(help="results/NAME of a run whose times are used.")] = None,
+    bench: Annotated[Path, typer.Option(help="What make bench wrote.")] = Path("bench/latest.json"),
+    device: Annotated[str | None, typer.Option(help="Part of a device's name, e.g. H100: only its times.")] = None,
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases, when they cannot be counted yet.")] = None,
+) -> None:
+    """Trainings, GPU hours, wall time and disk of an experiment, before it is submitted."""
+    from crossmodal.config import read_yaml
+    from crossmodal.cost import count_cases, read_config
+    from crossmodal.cost_page import cost_page
+    from crossmodal.step_times import from_bench, from_run
+
+    experiment = read_config(configfile or [], config or [], WORKFLOW)
+    schema = read_yaml(WORKFLOW / "schemas" / "budget.schema.yaml")
+    times = [time for folder in measured or [] for time in from_run(folder, experiment)]
+    times = times or from_bench(bench, experiment, WORKFLOW / "budgets", schema)
+    number = cases or count_cases(experiment, Path("results"))
+    print(cost_page(experiment, times, gpus or [1, 4, 16], number, device))
+
+
 # --- publishing -----------------------------------------------------------------------------------------------
 
 EXPERIMENT = Annotated[Path, typer.Argument(help="results/<experiment>.")]
-REMOTE = Annotated[
-    str | None,
-    typer.Option(help="A folder, s3://bucket/folder, ssh://host/folder, or the name of a DVC remote."),
-]
 SOURCES = Annotated[Path, typer.Option("--workflow", help="The folder below the Snakefile.")]
 
 
 @app.command("publish")
 def publish(
     experiment: EXPERIMENT,
-    remote: REMOTE = None,
+    remote: Annotated[
+        str | None, typer.Option(help="A folder, s3://bucket/folder, ssh://host/folder, or a DVC remote's name.")
+    ] = None,
     preprocessed: Annotated[
         bool | None, typer.Option(help="Preprocessed data too; by default as the config says.")
     ] = None,
@@ -375,7 +400,6 @@ def publish(
 @app.command("restore")
 def restore(
     experiment: EXPERIMENT,
-    remote: REMOTE = None,
     skip: Annotated[list[str] | None, typer.Option(help="Leave a group out, such as preprocessed.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that differ from the published ones.")] = False,
     workflow: SOURCES = Path("workflow"),
@@ -383,7 +407,7 @@ def restore(
     """Fetch a published experiment, check every hash, and leave snakemake nothing to do."""
     from crossmodal.publishing.restore import restore as run
 
-    run(experiment, workflow, remote, tuple(skip or ()), force)
+    run(experiment, workflow, tuple(skip or ()), force)
 
 
 def main() -> None:

@@ -75,9 +75,10 @@ def _require_files(cases: pd.DataFrame) -> None:
     files = [str(path).partition("#")[0] for path in cases[[*MODALITIES, "seg"]].to_numpy().ravel()]
     missing = [path for path in files if not Path(path).is_file()]
     if missing:
+        more = f", nor are {len(missing) - 1} other files of cases.csv" if len(missing) > 1 else ""
         raise UserError(
-            f"{missing[0]}: is not there, nor are {len(missing) - 1} other files of cases.csv: an experiment that was "
-            f"restored on another machine is trained further only where its images lie under the same paths"
+            f"{missing[0]}: is not there{more}: put the images where cases.csv says; an experiment that was restored "
+            "on another machine is trained further only with its images"
         )
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crossmodal.errors import UserError, nearest
-from crossmodal.publishing.dvc import Output, files_below, read_pointer
+from crossmodal.publishing import dvc
+from crossmodal.publishing.graph import Output
 
 GROUPS = {
     "models": ("models",),
@@ -28,7 +29,7 @@ def pointer_of(experiment: Path, group: str) -> Path:
     return experiment / f"{group}.dvc"
 
 
-def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
+def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[dvc.Output]:
     """All outputs that the experiment's pointers name, those of the groups in `skip` aside.
 
     Raises:
@@ -41,7 +42,7 @@ def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
     if not pointers:
         others = sorted({path.parent.name for path in experiment.parent.glob("*/*.dvc")})
         raise UserError(f"{experiment}: nothing of it is published (no .dvc file): {nearest(experiment.name, others)}")
-    return [output for pointer in pointers if pointer.stem not in skip for output in read_pointer(pointer)]
+    return [output for pointer in pointers if pointer.stem not in skip for output in dvc.read_pointer(pointer)]
 
 
 def require_finished(experiment: Path, groups: list[str]) -> None:
@@ -59,13 +60,28 @@ def require_finished(experiment: Path, groups: list[str]) -> None:
                 raise UserError(f"{experiment / name}: is not there: finish the run first, with its snakemake command")
 
 
+def needed(outputs: list[Output], experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
+    """Those outputs of the graph that a whole experiment has, outside the groups in `skip`.
+
+    A cohort, and the raw and preprocessed data, are made again where they are missing and wanted.
+    """
+    without = ["nnunet/raw", "nnunet/preprocessed", *(part for group in skip for part in GROUPS[group])]
+    apart = [(experiment / part).absolute() for part in without]
+    places = [(output, Path(output.path).absolute()) for output in outputs]
+    return [
+        output
+        for output, place in places
+        if place.is_relative_to(experiment.absolute()) and not any(place.is_relative_to(one) for one in apart)
+    ]
+
+
 @contextmanager
 def unmoved_times(paths: list[Path]) -> Iterator[None]:
     """Give files their modification times back, which Snakemake compares.
 
     DVC links files of equal content to one inode, which has one time: the latest of theirs.
     """
-    before = {file: file.stat().st_mtime_ns for path in paths for file in files_below(path) if file.exists()}
+    before = {file: file.stat().st_mtime_ns for path in paths for file in dvc.files_below(path) if file.exists()}
     try:
         yield
     finally:

@@ -124,7 +124,7 @@ def commit(pointers: dict[Path, Iterable[str]], remote: str | None, root: Path) 
     try:
         for pointer, paths in pointers.items():
             write_yaml(pointer, {"outs": [{"path": path} | more for path in paths]})
-        run(root, "commit", "--quiet", "--force", *(pointer.resolve() for pointer in pointers))
+        run(root, "commit", "--force", *(pointer.resolve() for pointer in pointers))
     except BaseException:
         for pointer, content in before.items():
             if content is None:
@@ -132,6 +132,28 @@ def commit(pointers: dict[Path, Iterable[str]], remote: str | None, root: Path) 
             else:
                 pointer.write_bytes(content)
         raise
+
+
+def listed(root: Path, folder: Path) -> list[Entry]:
+    """The files of a published folder, from wherever DVC finds its list; none when it does not."""
+    try:
+        said = run(root, "list", ".", folder.resolve().relative_to(root), "--dvc-only", "-R", "--show-hash", "--json")
+    except UserError:
+        return []
+    return [Entry(folder / file["path"], file["md5"]) for file in json.loads(said)]
+
+
+def send_missing(root: Path, remote: str, cache: "Cache", hashes: list[str]) -> list[str]:
+    """Send the objects that a remote lacks, after `dvc push`, which takes all files of a folder for sent as soon as
+    the folder's list is there; returns their hashes."""
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        store = repo.cloud.get_remote_odb(remote)
+        missing = sorted({*hashes} - {*store.oids_exist(hashes)})
+        for md5 in missing:
+            store.add(str(cache.object(md5)), repo.cache.local.fs, md5)
+    return missing
 
 
 class Cache:

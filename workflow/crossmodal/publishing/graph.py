@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodal.errors import UserError
@@ -14,6 +15,16 @@ from crossmodal.files import write_yaml
 
 # As Snakemake words it in its release 9.
 NOTHING_TO_DO = "Nothing to be done"
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a rule: its path from `root`, whether it is there, and whether Snakemake would make it again."""
+
+    path: str
+    rule: str
+    there: bool
+    due: bool
 
 
 class Graph:
@@ -35,11 +46,19 @@ class Graph:
         table = re.search(r"^job +count\n-.*\n((?:\S.*\n)+)", said, re.MULTILINE)
         return table.group(1).rstrip() if table else said.strip()
 
-    def outputs(self) -> list[str]:
-        """Every output of the graph, relative to `root`, whether or not it is there."""
+    def outputs(self) -> list[Output]:
+        """Every output of the graph, whether or not it is there."""
         rows = [line.split("\t") for line in self._run("--summary").splitlines()]
         header = next(number for number, row in enumerate(rows) if row[0] == "output_file")
-        return [row[0] for row in rows[header + 1 :] if len(row) == len(rows[header])]
+        found = [
+            dict(zip(rows[header], row, strict=True)) for row in rows[header + 1 :] if len(row) == len(rows[header])
+        ]
+        return [
+            Output(
+                row["output_file"], row["rule"], (self.root / row["output_file"]).exists(), row["plan"] != "no update"
+            )
+            for row in found
+        ]
 
     def mark_fresh(self, files: list[str]) -> None:
         """Make these outputs newer than their inputs and record what made them, without running anything."""

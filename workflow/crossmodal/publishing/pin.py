@@ -19,5 +19,5 @@ def pin(lock: Path) -> None:
     """
     pinned = read_lock(lock)
     require_match(pinned.folder, pinned, remedy=REMEDY.format(lock=lock))
-    dvc.run(dvc.repository(lock), "commit", "--quiet", lock.resolve())
+    dvc.run(dvc.repository(lock), "commit", lock.resolve())
     print(f"{pinned.folder}: {pinned.files} files, all as {lock} pins them")

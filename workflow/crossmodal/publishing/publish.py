@@ -10,6 +10,8 @@ from crossmodal.progress import track
 from crossmodal.publishing import artefacts, cards, dvc, remotes
 from crossmodal.publishing.graph import Graph
 
+SHOWN = 20
+
 
 def publish(
     experiment: Path,
@@ -40,9 +42,13 @@ def publish(
     if preprocessed or (preprocessed is None and config.get("publish_preprocessed")):
         groups.append("preprocessed")
         artefacts.require_finished(experiment, groups)
-    due = Graph(workflow.parent, given_part(config, workflow)).jobs_due()
-    if due:
-        raise UserError(f"{experiment}: is not finished; snakemake would still run:\n{due}\nFinish it, then publish.")
+    graph = Graph(workflow.parent, given_part(config, workflow))
+    unfinished = [output for output in artefacts.needed(graph.outputs(), experiment) if output.due or not output.there]
+    if unfinished:
+        lines = "\n".join(f"  {output.rule}: {output.path}" for output in unfinished[:SHOWN])
+        raise UserError(
+            f"{experiment}: is not finished; snakemake has still to make:\n{lines}\nFinish it, then publish."
+        )
     name, url = remotes.choose(root, remote)
     cards.write_cards(experiment, workflow / "report")
     write_json(experiment / "metrics.json", metrics(experiment))
@@ -54,9 +60,13 @@ def publish(
         dvc.commit(pointers, name, root)
     say(f"pushing to {name} ({url})")
     dvc.run(root, "push", "--remote", name, *(pointer.resolve() for pointer in pointers))
-    for pointer in pointers:
-        outputs = dvc.read_pointer(pointer)
-        say(f"{pointer}: {sum(one.files for one in outputs)} files, {sum(one.size for one in outputs) / 1e6:.1f} MB")
+    outputs = {pointer: dvc.read_pointer(pointer) for pointer in pointers}
+    hashes = [entry.md5 for found in outputs.values() for output in found for entry in cache.entries(output)]
+    again = dvc.send_missing(root, name, cache, hashes)
+    if again:
+        say(f"{len(again)} objects had gone from {name} and were sent again")
+    for pointer, found in outputs.items():
+        say(f"{pointer}: {sum(one.files for one in found)} files, {sum(one.size for one in found) / 1e6:.1f} MB")
     kept = [str(experiment / part) for part in artefacts.IN_GIT if (experiment / part).exists()]
     say("Now commit what points there:")
     say(f"  git add .dvc/config {' '.join([*kept, *map(str, pointers)])}")

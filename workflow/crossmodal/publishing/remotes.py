@@ -1,6 +1,5 @@
 """Which DVC remote to publish to: one that is configured, or a folder or URL that becomes one."""
 
-import configparser
 import re
 from pathlib import Path
 
@@ -8,20 +7,15 @@ from crossmodal.errors import UserError, nearest
 from crossmodal.publishing import dvc
 
 
-def configured(root: Path) -> dict[str, str]:
-    """Name and URL of each remote, local settings included."""
-    lines = dvc.run(root, "remote", "list").splitlines()
-    return dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
+def settings(root: Path) -> dict[str, str]:
+    """DVC's settings of a repository, local ones included, as `section.name`: value."""
+    return dict(line.split("=", 1) for line in dvc.run(root, "config", "--list").splitlines() if "=" in line)
 
 
-def default(root: Path) -> str | None:
-    """Name of the default remote."""
-    for name in ("config.local", "config"):
-        parser = configparser.ConfigParser()
-        parser.read(root / ".dvc" / name)
-        if parser.has_option("core", "remote"):
-            return parser.get("core", "remote")
-    return None
+def configured(found: dict[str, str]) -> dict[str, str]:
+    """Name and URL of each remote in `settings`."""
+    keys = [key for key in found if key.startswith("remote.") and key.endswith(".url")]
+    return {key.removeprefix("remote.").removesuffix(".url"): found[key] for key in keys}
 
 
 def choose(root: Path, given: str | None) -> tuple[str, str]:
@@ -35,9 +29,10 @@ def choose(root: Path, given: str | None) -> tuple[str, str]:
     Raises:
         UserError: it is none of these, or there is no default.
     """
-    known = configured(root)
+    found = settings(root)
+    known = configured(found)
     if given is None:
-        name = default(root) or (next(iter(known)) if len(known) == 1 else None)
+        name = found.get("core.remote") or (next(iter(known)) if len(known) == 1 else None)
         if name is None:
             raise UserError(
                 "where to? Give --remote (REMOTE=… to make): a folder, s3://bucket/folder, ssh://host/folder, or the "
@@ -54,11 +49,11 @@ def choose(root: Path, given: str | None) -> tuple[str, str]:
         if url == given or (not is_url and Path(url).resolve() == Path(given).resolve()):
             return name, url
     name, url = _new_name(given, known), given if is_url else str(Path(given).resolve())
-    dvc.run(root, "remote", "add", "--quiet", name, url)
+    dvc.run(root, "remote", "add", name, url)
     return name, url
 
 
 def _new_name(given: str, known: dict[str, str]) -> str:
-    stem = re.sub(r"[^a-z0-9]+", "-", given.split("://")[-1].rstrip("/").lower()).strip("-") or "store"
-    stem = stem[-40:].strip("-")
+    place = given.split("://")[1] if "://" in given else Path(given).resolve().name
+    stem = re.sub(r"[^a-z0-9]+", "-", place.lower()).strip("-") or "store"
     return next(name for name in (stem, *(f"{stem}-{k}" for k in range(2, 1000))) if name not in known)

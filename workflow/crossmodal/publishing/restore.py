@@ -16,7 +16,6 @@ SHOWN = 20
 def restore(
     experiment: Path,
     workflow: Path,
-    remote: str | None = None,
     skip: tuple[str, ...] = (),
     force: bool = False,
     say: Callable[[str], None] = print,
@@ -26,7 +25,6 @@ def restore(
     Args:
         experiment: results/<experiment>, with its .dvc files.
         workflow: the folder with schemas/, methods/ and budgets/; the Snakefile lies above it.
-        remote: the DVC remote to fetch from; None for the one that the pointers name.
         skip: groups that are not fetched, such as "preprocessed".
         force: replace files that differ from the published ones.
         say: called with a line for the user.
@@ -39,22 +37,23 @@ def restore(
     outputs = artefacts.published(experiment, skip)
     config = read_yaml(experiment / "config.yaml")
     refuse_drift(config, workflow, experiment)
-    fetch(root, outputs, remote)
+    cache = dvc.Cache(root)
+    fetch(root, cache, outputs)
     pointers = _pointers(outputs)
     try:
-        dvc.run(root, "checkout", "--quiet", *(["--force"] if force else []), *pointers)
+        dvc.run(root, "checkout", *(["--force"] if force else []), *pointers)
     except UserError as error:
         raise UserError(
             f"{experiment}: holds files that differ from the published ones; move them away, or give --force to "
             f"replace them:\n{error}"
         ) from None
-    entries = verify(root, outputs)
+    entries = verify(cache, outputs)
     say(f"{experiment}: {len(entries)} files restored, every hash as published")
-    prove(experiment, Graph(workflow.parent, given_part(config, workflow)), workflow.parent)
+    prove(experiment, Graph(workflow.parent, given_part(config, workflow)), skip)
     say("snakemake has nothing to do: no training, prediction or scoring would run")
 
 
-def fetch(root: Path, outputs: list[dvc.Output], remote: str | None) -> None:
+def fetch(root: Path, cache: dvc.Cache, outputs: list[dvc.Output]) -> None:
     """Bring the objects into the cache, and make sure that each is there and whole.
 
     An object that is damaged in the cache is deleted and fetched once more.
@@ -62,21 +61,24 @@ def fetch(root: Path, outputs: list[dvc.Output], remote: str | None) -> None:
     Raises:
         UserError: naming what is missing or damaged in the remote.
     """
-    where = ["--remote", remote] if remote else []
-    fault = None
-    cache = dvc.Cache(root)
+    fault, spoilt = None, []
     for last_try in (False, True):
         try:
-            dvc.run(root, "fetch", "--quiet", *where, *_pointers(outputs))
+            dvc.run(root, "fetch", *_pointers(outputs))
         except UserError as error:
             fault = error  # what is missing says it better, where something is
         missing, damaged = faults(cache, outputs)
         for entry in damaged:
+            if entry.path.is_file() and entry.path.samefile(cache.object(entry.md5)):
+                spoilt.append(entry.path)
             cache.remove(entry.md5)
         if not (missing or damaged) or last_try:
             break
     if missing or damaged:
-        raise UserError(_describe(missing, damaged, remote or outputs[0].remote or "the default remote", fault))
+        missing = [entry for found in missing for entry in _files_of(root, cache, found)]
+        raise UserError(_describe(missing, damaged, outputs[0].remote or "the default", fault))
+    for path in spoilt:  # links to the damaged bytes, which DVC may still take for whole
+        path.unlink()
 
 
 def faults(cache: dvc.Cache, outputs: list[dvc.Output]) -> tuple[list[dvc.Entry], list[dvc.Entry]]:
@@ -91,13 +93,12 @@ def faults(cache: dvc.Cache, outputs: list[dvc.Output]) -> tuple[list[dvc.Entry]
     return missing, damaged
 
 
-def verify(root: Path, outputs: list[dvc.Output]) -> list[dvc.Entry]:
+def verify(cache: dvc.Cache, outputs: list[dvc.Output]) -> list[dvc.Entry]:
     """Check that each restored file is the object it should be (a link to it, or the same bytes).
 
     Raises:
         UserError: naming the files that are not.
     """
-    cache = dvc.Cache(root)
     entries = [entry for output in outputs for entry in cache.entries(output) if not entry.md5.endswith(".dir")]
     wrong = [
         entry
@@ -110,25 +111,36 @@ def verify(root: Path, outputs: list[dvc.Output]) -> list[dvc.Entry]:
     return entries
 
 
-def prove(experiment: Path, graph: Graph, root: Path) -> None:
-    """Mark the outputs that are there as fresh, then stop if Snakemake would still run a job.
+def prove(experiment: Path, graph: Graph, skip: tuple[str, ...] = ()) -> None:
+    """Mark the outputs that are there as fresh, then stop if one is missing or Snakemake would still run a job.
 
     Raises:
-        UserError: with the jobs.
+        UserError: with the files, or the jobs.
     """
-    folder = experiment.absolute()
-    outputs = [(name, (root / name).absolute()) for name in graph.outputs()]
-    graph.mark_fresh([name for name, path in outputs if path.exists() and path.is_relative_to(folder)])
+    outputs = artefacts.needed(graph.outputs(), experiment, skip)
+    graph.mark_fresh([output.path for output in outputs if output.there])
+    lines = [f"  {output.path} is not there" for output in outputs if not output.there][:SHOWN]
     due = graph.jobs_due()
     if due:
+        lines.append(f"  snakemake would still run:\n{due}")
+    if lines:
+        listed = "\n".join(lines)
         raise UserError(
-            f"{experiment}: is restored, but snakemake would still run:\n{due}\n"
-            "Were tables/ and figure_data/ committed to git when it was published, and does this checkout hold them?"
+            f"{experiment}: what was published is restored, but it is not whole:\n{listed}\n"
+            "tables/ and figure_data/ come with git: were they committed when it was published?"
         )
 
 
 def _pointers(outputs: list[dvc.Output]) -> list[Path]:
     return list(dict.fromkeys(output.pointer.resolve() for output in outputs))
+
+
+def _files_of(root: Path, cache: dvc.Cache, missing: dvc.Entry) -> list[dvc.Entry]:
+    """Which files of a folder are missing: DVC keeps its list back until it has them all."""
+    if not missing.md5.endswith(".dir"):
+        return [missing]
+    files = [entry for entry in dvc.listed(root, missing.path) if not cache.object(entry.md5).is_file()]
+    return files or [missing]
 
 
 def _describe(missing: list[dvc.Entry], damaged: list[dvc.Entry], remote: str, fault: UserError | None) -> str:
@@ -142,7 +154,8 @@ def _describe(missing: list[dvc.Entry], damaged: list[dvc.Entry], remote: str, f
     if missing:
         parts.append(
             f"{len(missing)} objects are not in the remote '{remote}':\n{_lines(missing)}\n"
-            "Publish again on the machine that has the files, or name another remote with --remote."
+            "Publish again on the machine that has the files. If the remote has moved: "
+            f"dvc remote modify --local {remote} url NEW"
         )
     if fault:
         parts.append(str(fault))

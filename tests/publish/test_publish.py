@@ -1,0 +1,115 @@
+"""Publishing: what goes where, what it costs on disk, and what it leaves untouched."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from crossmodal.publishing.cards import split_hash
+from crossmodal.publishing.graph import Graph
+
+from tests.publish.conftest import Published, copy_of
+from tests.publish.experiments import (
+    MEGABYTE,
+    NAME,
+    RUNS,
+    bytes_on_disk,
+    crossmodal,
+    git,
+    given_part,
+    objects_of,
+)
+
+GROUPS = ("models", "predictions", "record")
+
+
+def test_one_pointer_a_group_in_git_and_every_object_in_the_remote(published: Published) -> None:
+    tracked = git(published.repository, "ls-files", f"results/{NAME}").splitlines()
+    assert {f"results/{NAME}/{group}.dvc" for group in GROUPS} <= set(tracked)
+    assert not [name for name in tracked if "/models/" in name or "/nnunet/" in name or "/cohort/" in name]
+    for group in GROUPS:
+        for stored in objects_of(published.experiment / f"{group}.dvc", published.remote):
+            assert stored.is_file()
+
+
+def test_publishing_makes_no_second_copy(published: Published) -> None:
+    after = bytes_on_disk(published.repository / "results", published.repository / ".dvc" / "cache")
+    assert after < published.bytes_before + MEGABYTE / 4 < published.bytes_before + len(RUNS) * MEGABYTE
+    # A remote is a copy by its purpose, and no more than one.
+    assert bytes_on_disk(published.remote) <= published.bytes_before + MEGABYTE / 4
+
+
+def test_times_stay_so_snakemake_has_nothing_to_do_afterwards(published: Published) -> None:
+    moved = {path for path, time in published.times_before.items() if path.stat().st_mtime_ns != time}
+    # Files of equal content become one file (the cache's name is one more), which has one time: the latest.
+    assert all(path.stat().st_nlink > 2 for path in moved) and len(moved) < len(published.times_before) / 4
+    assert Graph(published.repository, given_part(published.experiment)).jobs_due() == ""
+
+
+def test_publishing_again_changes_and_sends_nothing(published: Published, tmp_path: Path) -> None:
+    repository = copy_of(published.repository, tmp_path / "again")
+    objects = sorted(published.remote.rglob("*"))
+    done = crossmodal(repository, "publish", f"results/{NAME}")  # the only remote is the default
+    assert done.returncode == 0, done.stderr
+    assert git(repository, "status", "--porcelain") == ""
+    assert sorted(published.remote.rglob("*")) == objects
+
+
+def test_files_that_trainings_open_in_place_are_not_published(published: Published) -> None:
+    (listing,) = [
+        path for path in objects_of(published.experiment / "models.dvc", published.remote) if path.suffix == ".dir"
+    ]
+    names = {Path(entry["relpath"]).name for entry in json.loads(listing.read_text())}
+    assert names == {
+        *("plans.json", "MODEL_CARD.md", "manifest.json", "cost.json", "progress.csv", "checkpoint_final.pth"),
+    }
+
+
+def test_a_card_says_what_was_trained_on_what_and_how_well_it_does(published: Published) -> None:
+    card = (published.experiment / "model_cards" / "student_t1ce+flair_seed0.md").read_text()
+    config = yaml.safe_load((published.experiment / "config.yaml").read_text())
+    in_model = published.experiment / "models" / "student" / "t1ce+flair" / "seed0" / "MODEL_CARD.md"
+    assert card == in_model.read_text()
+    assert "0.500 [0.250, 0.750]" in card
+    assert "`phantom-a`" in card and "2 train, 2 test (4 patients)" in card
+    assert "Licence: Apache-2.0" in card and "doi:10.1016/j.neuroimage.2010.07.033" in card
+    assert "**Trained on simulated images.**" in card
+    assert config["recipes"]["student"]["source"] in card
+    assert "budget `smoke`" in card and "seed 0, fold 0" in card
+    assert "e" * 64 in card and "d" * 64 in card  # weights and dataset
+    assert "torch 2.13.0" in card
+    assert len(list((published.experiment / "model_cards").iterdir())) == len(RUNS)
+
+
+def test_the_hash_of_the_split_follows_the_places_and_not_the_paths(published: Published, tmp_path: Path) -> None:
+    cases = pd.read_csv(published.experiment / "cohort" / "cases.csv", dtype=str, keep_default_na=False)
+    assert split_hash(cases) in (published.experiment / "model_cards" / "teacher_t1+t1ce+t2+flair_seed0.md").read_text()
+    assert split_hash(cases.assign(t1="/elsewhere/t1.nii")) == split_hash(cases)
+    assert split_hash(cases.assign(fold=cases["fold"].replace("0", "1"))) != split_hash(cases)
+
+
+def test_metrics_are_the_tables(published: Published) -> None:
+    metrics = json.loads((published.experiment / "metrics.json").read_text())
+    assert metrics["phantom-a"]["student"]["t1ce+flair"]["WT"]["dice_mean"] == 0.5
+
+
+def test_an_unfinished_run_is_refused_with_its_jobs(finished: Path, tmp_path: Path) -> None:
+    repository = copy_of(finished, tmp_path / "unfinished")
+    (
+        repository / "results" / NAME / "scores" / "phantom-a" / "student" / "t1ce+flair" / "seed0" / "fold_0.csv"
+    ).unlink()
+    (repository / "results" / NAME / "tables" / "per_case.csv").unlink()
+    done = crossmodal(repository, "publish", f"results/{NAME}", "--remote", tmp_path / "store")
+    assert done.returncode == 1
+    assert "collect_scores: results/small/tables/per_case.csv" in done.stderr
+    assert "score_predictions: results/small/scores/phantom-a/student/" in done.stderr
+    assert not list((repository / "results" / NAME).glob("*.dvc"))
+
+
+def test_wrong_names_are_answered_with_the_nearest_right_one(published: Published) -> None:
+    done = crossmodal(published.repository, "publish", "results/smal")
+    assert done.returncode == 1 and f"did you mean '{NAME}'?" in done.stderr
+    done = crossmodal(published.repository, "restore", "results/smal")
+    assert done.returncode == 1 and f"did you mean '{NAME}'?" in done.stderr
+    done = crossmodal(published.repository, "restore", f"results/{NAME}", "--skip", "preproccessed")
+    assert done.returncode == 1 and "did you mean 'preprocessed'?" in done.stderr
