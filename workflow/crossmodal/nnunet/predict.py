@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
+from nibabel.filebasedimages import ImageFileError
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -115,6 +116,7 @@ class Predictor:
             theirs[ours] = value
         with atomic_path(out) as temporary:
             self.plans.image_reader_writer_class().write_seg(theirs[labels], str(temporary), properties)
+            _require_whole(temporary, out)
 
 
 def predict_cases(
@@ -168,6 +170,16 @@ def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFram
         return held_out
     validation = rows[(rows["split"] == "train") & (rows["fold"] == str(fold))]
     return pd.concat([held_out, validation])
+
+
+def _require_whole(written: Path, out: Path) -> None:
+    """Read a segmentation back: SimpleITK cuts it short on a full disk, and does not say so."""
+    try:
+        np.asarray(nib.load(written).dataobj)
+    except (OSError, EOFError, ValueError, ImageFileError):
+        raise UserError(
+            f"{out}: could not be written whole: is the disk full? Free some space, then run the same command again"
+        ) from None
 
 
 def _as_file(spec: str | Path, scratch: Path, name: str) -> str:

@@ -1,0 +1,73 @@
+"""Predictions: the same bytes from a training done again, none lost to a kill, none cut short by a full disk."""
+
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import pandas as pd
+import pytest
+import torch
+from crossmodal.errors import UserError
+from crossmodal.evaluate.score import read_cases
+from crossmodal.nnunet.predict import Predictor, predict_cases
+from interrupted import Killed, cut_off_at, run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def model(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("model") / "m"
+    run("student", "t2", tiny_dataset, out)
+    return out
+
+
+@pytest.fixture
+def cases(tiny_cases: Path) -> pd.DataFrame:
+    return read_cases(tiny_cases).head(3)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_training_done_again_predicts_the_same_bytes(
+    model: Path, cases: pd.DataFrame, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    run("student", "t2", tiny_dataset, tmp_path / "again")
+    predict_cases(model, 0, cases, "t2", tmp_path / "a", CPU)
+    predict_cases(tmp_path / "again", 0, cases, "t2", tmp_path / "b", CPU)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") and len(contents(tmp_path / "a")) == 3
+
+
+def test_a_kill_loses_one_case_and_shows_no_half_a_folder(
+    model: Path, cases: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_cases(model, 0, cases, "t2", tmp_path / "expected", CPU)
+    put_back = cut_off_at(monkeypatch, Predictor, "segment", 3)
+    with pytest.raises(Killed):
+        predict_cases(model, 0, cases, "t2", tmp_path / "fold_0", CPU)
+    put_back()
+    assert not (tmp_path / "fold_0").exists()
+    cut_off_at(monkeypatch, Predictor, "segment", 2)  # one case is left, and no more
+    predict_cases(model, 0, cases, "t2", tmp_path / "fold_0", CPU)
+    assert contents(tmp_path / "fold_0") == contents(tmp_path / "expected")
+
+
+def test_a_full_disk_leaves_no_segmentation_cut_short(model: Path, cases: pd.DataFrame, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs needs rights that this user has not: {mounted.stderr.strip()}")
+    try:
+        (disk / "filler").write_bytes(bytes(8192))
+        with pytest.raises(UserError, match="could not be written whole: is the disk full"):
+            Predictor(model, None, CPU).write({"t2": cases["t2"].iloc[0]}, disk / "seg.nii", None)
+        assert [path.name for path in disk.iterdir()] == ["filler"]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    Predictor(model, None, CPU).write({"t2": cases["t2"].iloc[0]}, tmp_path / "seg.nii", None)
+    assert nib.load(tmp_path / "seg.nii").shape == nib.load(cases["t2"].iloc[0]).shape
