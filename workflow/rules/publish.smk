@@ -7,7 +7,7 @@ rule publish:
     conda:
         CONDA
     params:
-        experiment=RESULTS,
+        experiment=subpath(input[0], parent=True),
         remote=["--remote", EXPERIMENT["publish_remote"]] if EXPERIMENT["publish_remote"] else [],
         workflow=Path(workflow.basedir, "workflow"),
     message:
