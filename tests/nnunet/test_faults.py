@@ -155,7 +155,7 @@ def mounted(tmp_path: Path):
 
     yield mount
     for folder in mounts:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_full_disk_keeps_the_last_state_and_the_training_goes_on_when_there_is_room(

@@ -54,20 +54,31 @@ def test_a_kill_loses_one_case_and_shows_no_half_a_folder(
     assert contents(tmp_path / "fold_0") == contents(tmp_path / "expected")
 
 
-def test_a_full_disk_leaves_no_segmentation_cut_short(model: Path, cases: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("writer", "fault"),
+    [
+        ("SimpleITKIO", (UserError, "could not be written whole: is the disk full")),
+        ("NibabelIO", (OSError, "No space")),
+    ],
+)
+def test_a_full_disk_leaves_no_segmentation_cut_short(
+    writer: str, fault: tuple, model: Path, cases: pd.DataFrame, tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"mounting a tmpfs needs rights that this user has not: {mounted.stderr.strip()}")
+    predictor = Predictor(model, None, CPU)
+    predictor.plans.plans["image_reader_writer"] = writer
+    images = {"t2": cases["t2"].iloc[0]}
     try:
         (disk / "filler").write_bytes(bytes(8192))
-        with pytest.raises(UserError, match="could not be written whole: is the disk full"):
-            Predictor(model, None, CPU).write({"t2": cases["t2"].iloc[0]}, disk / "seg.nii", None)
+        with pytest.raises(fault[0], match=fault[1]):
+            predictor.write(images, disk / "seg.nii", None)
         assert [path.name for path in disk.iterdir()] == ["filler"]
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
-    Predictor(model, None, CPU).write({"t2": cases["t2"].iloc[0]}, tmp_path / "seg.nii", None)
-    assert nib.load(tmp_path / "seg.nii").shape == nib.load(cases["t2"].iloc[0]).shape
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    predictor.write(images, tmp_path / "seg.nii", None)
+    assert nib.load(tmp_path / "seg.nii").shape == nib.load(images["t2"]).shape
