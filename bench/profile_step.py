@@ -1,0 +1,148 @@
+"""Where the time of a training step goes, in this project and in stock nnU-Net.
+
+    python bench/profile_step.py [--steps 40] [--tiny] [--device cpu]
+
+Each column is a trainer in this process; they take steps in turn. Medians in ms. Parts are timed from outside, by
+functions put around nnU-Net's own and ours, with the device waited for at both ends of each part.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from crossmodal.distill import features as taps
+from crossmodal.modalities import ALL
+from measure import device_name
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from parties import STOCK_OPTIONS, budget_of, build, stepper
+from run import SUBSET, demo_data
+
+PARTS = ("load", "augment", "forward", "loss", "backward", "optimiser", "rest")
+
+
+class Clock:
+    """Seconds of each part of the step that is being taken."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.seconds, self.inside = device, dict.fromkeys(PARTS, 0.0), []
+
+    def now(self) -> float:
+        """The time, once the device has done what it was given."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def around(self, part: str, function: Callable) -> Callable:
+        """The function, its time counted for the part; what is timed inside it is not counted twice."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self.now()
+            self.inside.append(0.0)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = self.now() - start
+                self.seconds[part] += took - self.inside.pop()
+                if self.inside:
+                    self.inside[-1] += took
+
+        return timed
+
+
+def watch(trainer: nnUNetTrainer, clock: Clock) -> Callable[[], float]:
+    """A step of the trainer, its parts timed."""
+    loader = getattr(trainer.dataloader_train, "data_loader", None)
+    if loader is not None:  # with worker processes there is only the waiting for them
+        loader.transforms = _Called(clock.around("augment", loader.transforms))
+    trainer.dataloader_train = _Timed(trainer.dataloader_train, clock)
+    trainer.loss.forward = clock.around("loss", trainer.loss.forward)
+    trainer.network.forward = clock.around("forward", trainer.network.forward)
+    trainer.optimizer.step = clock.around("optimiser", trainer.optimizer.step)
+    trainer.optimizer.zero_grad = clock.around("optimiser", trainer.optimizer.zero_grad)
+    return clock.around("rest", stepper(trainer))
+
+
+class _Called:
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+
+    def __call__(self, **data: Any) -> Any:
+        return self.function(**data)
+
+
+class _Timed:
+    def __init__(self, batches: Any, clock: Clock) -> None:
+        self.next = clock.around("load", batches.__next__)
+
+    def __next__(self) -> dict:
+        return self.next()
+
+
+def profile(trainers: dict[str, nnUNetTrainer], steps: int, device: str, warm_up: int) -> dict[str, dict[str, float]]:
+    """Median ms of each part, by trainer."""
+    clock = Clock(device)
+    # Of the whole process: whoever's step it is, is being timed.
+    torch.Tensor.backward = clock.around("backward", torch.Tensor.backward)
+    torch.nn.utils.clip_grad_norm_ = clock.around("optimiser", torch.nn.utils.clip_grad_norm_)
+    taps.forward = clock.around("forward", taps.forward)
+    stepping = {name: watch(trainer, clock) for name, trainer in trainers.items()}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in trainers}
+    for number in range(warm_up + steps):
+        for name in list(stepping) if number % 2 else list(stepping)[::-1]:
+            clock.seconds = dict.fromkeys(PARTS, 0.0)
+            stepping[name]()
+            if number >= warm_up:
+                found[name].append({part: 1000 * seconds for part, seconds in clock.seconds.items()})
+    medians = {}
+    for name, rows in found.items():
+        medians[name] = {part: statistics.median(row[part] for row in rows) for part in PARTS}
+        medians[name]["whole step"] = statistics.median(sum(row.values()) for row in rows)
+    return medians
+
+
+def parties(dataset: Path, budget: str, device: str) -> dict[str, dict]:
+    """What is profiled."""
+    plain, fast = budget_of(budget, device, **STOCK_OPTIONS), budget_of(budget, device)
+    common = {"dataset": str(dataset), "device": device}
+    return {
+        "stock nnU-Net": common | {"kind": "stock", "budget": plain},
+        "teacher": common | {"kind": "ours", "method": "teacher", "subset": ALL, "budget": plain},
+        "teacher, demo": common | {"kind": "ours", "method": "teacher", "subset": ALL, "budget": fast},
+        "choi2023, demo": common | {"kind": "ours", "method": "choi2023", "subset": SUBSET, "budget": fast},
+    }
+
+
+def table(medians: dict[str, dict[str, float]]) -> str:
+    """The medians as a Markdown table."""
+    lines = ["| ms | " + " | ".join(medians) + " |", "|---|" + "---|" * len(medians)]
+    for part in (*PARTS, "whole step"):
+        lines.append(f"| {part} | " + " | ".join(f"{column[part]:.1f}" for column in medians.values()) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Profile and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--tiny", action="store_true", help="seconds: to see that it runs; its figures mean nothing")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="crossmodal-bench-") as name:
+        folder = Path(name)
+        _, budget = demo_data(folder, given.tiny)
+        trainers = {}
+        for number, (label, party) in enumerate(parties(folder / "nnunet", budget, given.device).items()):
+            (folder / str(number)).mkdir()
+            trainers[label] = build(party, folder / str(number))
+        medians = profile(trainers, 2 if given.tiny else given.steps, given.device, 1 if given.tiny else 5)
+    print(f"{device_name() if given.device == 'cpu' else torch.cuda.get_device_name()}; budget {budget}\n")
+    print(table(medians))
+
+
+if __name__ == "__main__":
+    main()
