@@ -1,14 +1,13 @@
 """Write the table of docs/methods.md from an experiment in which every recipe was trained once.
 
-    snakemake --cores 2 --configfile bench/methods.yaml
-    python bench/methods_table.py results/methods-demo-phantom docs/methods.md
+snakemake --cores 2 --configfile bench/methods.yaml
+python bench/methods_table.py results/methods-demo-phantom docs/methods.md
 """
 
 import sys
 from pathlib import Path
 
 import pandas as pd
-
 from crossmodal.config import read_yaml
 from crossmodal.files import write_text
 

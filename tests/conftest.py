@@ -40,7 +40,9 @@ def tiny_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cohort(folder / "phantoms", 5, 6.0, 7, "A", 1)
     rows = []
     for number, case in enumerate(sorted(path.name for path in (folder / "phantoms").iterdir())):
-        files = {name: folder / "phantoms" / case / f"{case}_{name}.nii" for name in ("t1", "t1ce", "t2", "flair", "seg")}
+        files = {
+            name: folder / "phantoms" / case / f"{case}_{name}.nii" for name in ("t1", "t1ce", "t2", "flair", "seg")
+        }
         held_out = number == 4
         rows.append(
             {"cohort": "tiny", "case": case, "patient": case, "release": "brats2020"}
@@ -68,5 +70,7 @@ def brats_sample() -> Path:
     """Three real BraTS 2021 cases, which cannot be part of the repository."""
     folder = Path(os.environ.get("CROSSMODAL_BRATS_SAMPLE", REPOSITORY.parent / "shared" / "brats2021-sample"))
     if not folder.is_dir():
-        pytest.skip(f"no real BraTS cases: set CROSSMODAL_BRATS_SAMPLE to a folder of BraTS 2021 cases (not at {folder})")
+        pytest.skip(
+            f"no real BraTS cases: set CROSSMODAL_BRATS_SAMPLE to a folder of BraTS 2021 cases (not at {folder})"
+        )
     return folder

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
-
 from crossmodal.distill.features import forward, tap_channels
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 
 COMMON = {
     "n_stages": 3,

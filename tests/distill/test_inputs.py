@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
+from crossmodal.distill.inputs import class_mean, drop_modalities, labels_from_regions, random_subsets
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from crossmodal.distill.inputs import class_mean, drop_modalities, labels_from_regions, random_subsets
 
 
 def test_labels_behind_nested_regions() -> None:

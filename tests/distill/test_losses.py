@@ -5,13 +5,12 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.distributions import Bernoulli, Categorical, kl_divergence
-
 from crossmodal.distill.losses import LOSSES, BarlowTwins, SoftTargets, cross_correlation, positions_as_samples
 from crossmodal.distill.recipe import LOSS_OPTIONS
 from crossmodal.errors import UserError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Bernoulli, Categorical, kl_divergence
 
 SHAPE = (2, 5, 4, 4, 4)
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from trainings import prepared, recipe_of, trained
-
 from crossmodal.distill.train import read_dataset
 from crossmodal.modalities import ALL
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.nnunet.seeds import derive_seed, seed_everything
 from crossmodal.nnunet.trainer import switch_off_benchmark
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from trainings import prepared, recipe_of, trained
 
 
 class StockTrainer(nnUNetTrainer):
@@ -48,9 +47,7 @@ def test_four_modalities_without_distillation_are_stock_nnunet(
     plans, dataset_json, _ = read_dataset(tiny_dataset)
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "stock"))
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    stock = StockTrainer(
-        plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, torch.device("cpu")
-    )
+    stock = StockTrainer(plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
     stock.losses = []
     stock.num_epochs, stock.num_iterations_per_epoch, stock.num_val_iterations_per_epoch = 2, 2, 1
     stock.initialize()

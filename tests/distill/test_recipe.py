@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-from trainings import FOLDERS, SCHEMA, recipe_of
-
 from crossmodal.distill import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.modalities import ALL, all_subsets, parse_subset
+from trainings import FOLDERS, SCHEMA, recipe_of
 
 METHODS = recipes.known_methods(FOLDERS)
 SMALL = {"title": "t", "source": "ours"}
@@ -34,7 +33,10 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"teacher": TEACHER, "distill": [TERM | {"at": "botleneck"}]}, "unknown tap 'botleneck': did you mean 'bottleneck'"),
+        (
+            {"teacher": TEACHER, "distill": [TERM | {"at": "botleneck"}]},
+            "unknown tap 'botleneck': did you mean 'bottleneck'",
+        ),
         ({"teacher": TEACHER, "distill": [TERM | {"at": "encoder"}]}, "unknown tap 'encoder'"),
         ({"teacher": TEACHER, "distill": [TERM | {"loss": "barlow_twin"}]}, "did you mean 'barlow_twins'"),
         ({"teacher": TEACHER, "distill": [TERM | {"weight": -1}]}, "distill.0.weight"),
@@ -47,7 +49,10 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
         ({"teachr": TEACHER}, "did you mean 'teacher'"),
         ({"teacher": TEACHER, "distill": TERM}, "should be of type array"),
         ({"update": "successive"}, "needs a teacher that is trained jointly"),
-        ({"stop_gradient": "teacher", "teacher": TEACHER, "distill": [TERM]}, "needs a teacher that is trained jointly"),
+        (
+            {"stop_gradient": "teacher", "teacher": TEACHER, "distill": [TERM]},
+            "needs a teacher that is trained jointly",
+        ),
         ({"teacher": {"trained": "itself"}, "distill": [TERM]}, "modalities: any"),
         ({"teacher": {"trained": "jointly", "method": "student"}, "distill": [TERM]}, "no 'method' of its own"),
         ({"seg_weight": -0.1}, "seg_weight"),

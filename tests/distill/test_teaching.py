@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainings import FOLDERS, SCHEMA, prepared, recipe_of, trained
-
 from crossmodal.distill import recipe as recipes
 from crossmodal.distill.inputs import labels_from_regions
 from crossmodal.modalities import ALL, parse_subset
 from crossmodal.nnunet.export import hash_of_weights, read_weights
+from trainings import FOLDERS, prepared, recipe_of, trained
 
 METHODS = [name for name in recipes.known_methods(FOLDERS) if recipe_of(name)["distill"]]
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import yaml
-
 from crossmodal.distill import recipe as recipes
 from crossmodal.distill.train import Training, read_dataset, train
 from crossmodal.distill.trainer import DistillationTrainer
 from crossmodal.nnunet.plans import CONFIGURATION
+
 from tests.conftest import TINY_BUDGET, WORKFLOW
 
 SCHEMA = yaml.safe_load((WORKFLOW / "schemas" / "recipe.schema.yaml").read_text())
@@ -44,7 +44,9 @@ def trained(
     return json.loads((out / "fold_0" / "manifest.json").read_text())
 
 
-def prepared(method: str, students: list[str], dataset: Path, out: Path, recipe: dict | None = None) -> DistillationTrainer:
+def prepared(
+    method: str, students: list[str], dataset: Path, out: Path, recipe: dict | None = None
+) -> DistillationTrainer:
     """A trainer that stands before its first step, with its data open."""
     plans, dataset_json, _ = read_dataset(dataset)
     settings = {

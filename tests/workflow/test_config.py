@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import yaml
-
 from crossmodal.config import refuse_mixture, resolve, scored_subsets
 from crossmodal.errors import UserError
 from crossmodal.modalities import ALL
+
 from tests.conftest import REPOSITORY, WORKFLOW
 
 PAPERS = sorted((WORKFLOW / "papers").glob("*.yaml"))

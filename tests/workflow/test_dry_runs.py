@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from crossmodal.distill import recipe as recipes
+
 from tests.conftest import REPOSITORY, WORKFLOW
 
 METHODS = [name for name in recipes.known_methods([WORKFLOW / "methods"]) if name != "dong2025_teacher"]

@@ -35,15 +35,11 @@ def load_budget(name: str, folder: Path, schema: dict) -> dict:
     """A budget's settings, checked and with defaults."""
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(
-            f"unknown budget '{name}': {nearest(name, [file.stem for file in folder.glob('*.yaml')])}"
-        )
+        raise UserError(f"unknown budget '{name}': {nearest(name, [file.stem for file in folder.glob('*.yaml')])}")
     return check(read_yaml(path), schema, str(path))
 
 
-def resolve(
-    given: dict[str, Any], workflow: Path, where: str = "config", results: Path | None = None
-) -> dict:
+def resolve(given: dict[str, Any], workflow: Path, where: str = "config", results: Path | None = None) -> dict:
     """The resolved config of an experiment, from what config files and the command line gave.
 
     Args:
@@ -56,10 +52,7 @@ def resolve(
     Raises:
         UserError: an unknown key, method, modality or budget, a wrong type, a missing path.
     """
-    schemas = {
-        name: read_yaml(workflow / "schemas" / f"{name}.schema.yaml")
-        for name in ("config", "recipe", "budget")
-    }
+    schemas = {name: read_yaml(workflow / "schemas" / f"{name}.schema.yaml") for name in ("config", "recipe", "budget")}
     config = check(coerce(given, schemas["config"]), schemas["config"], where)
     _check_paper(config)
     config["cohort_lock"] = read_lock(Path(config["brats_lock"])).summary() if config["brats_lock"] else None
@@ -78,14 +71,10 @@ def resolve(
             )
     for fold in config["folds"]:
         if fold >= max(1, config["split"]["folds"]):
-            raise UserError(
-                f"'folds' asks for fold {fold}, but the split has {config['split']['folds']} folds, from 0"
-            )
+            raise UserError(f"'folds' asks for fold {fold}, but the split has {config['split']['folds']} folds, from 0")
     config["cohorts"] = [_cohort_name(config), *(item["name"] for item in config["external"])]
     if len(set(config["cohorts"])) < len(config["cohorts"]):
-        raise UserError(
-            f"two cohorts have the same name: {', '.join(config['cohorts'])}: give 'external' others"
-        )
+        raise UserError(f"two cohorts have the same name: {', '.join(config['cohorts'])}: give 'external' others")
     config["experiment"] = config["experiment"] or _experiment_name(config)
     if results is None or not (results / config["experiment"] / "cohort" / "cases.csv").exists():
         _check_paths(config)

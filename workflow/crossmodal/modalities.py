@@ -24,9 +24,7 @@ def parse_subset(text: str) -> tuple[str, ...]:
         if name not in MODALITIES:
             raise UserError(f"unknown modality '{name}' in the subset '{text}': {nearest(name, MODALITIES)}")
     if len(set(names)) < len(names):
-        raise UserError(
-            f"the subset '{text}' repeats a modality: name each once, joined by +, as in t1ce+flair"
-        )
+        raise UserError(f"the subset '{text}' repeats a modality: name each once, joined by +, as in t1ce+flair")
     return tuple(name for name in MODALITIES if name in names)
 
 

@@ -19,9 +19,7 @@ def check(data: dict, schema: dict, where: str) -> dict:
     Raises:
         UserError: a key is unknown or missing, or a value is of the wrong type or out of range.
     """
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(data), key=lambda error: list(map(str, error.path))
-    )
+    errors = sorted(Draft202012Validator(schema).iter_errors(data), key=lambda error: list(map(str, error.path)))
     if errors:
         raise UserError(f"{where}: {_explain(errors[0])}")
     return fill_defaults(data, schema)

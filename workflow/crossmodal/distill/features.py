@@ -38,9 +38,7 @@ class Features:
 
     def detached(self) -> "Features":
         """The same features without their gradient."""
-        return Features(
-            *([tensor.detach() for tensor in part] for part in (self.encoder, self.decoder, self.outputs))
-        )
+        return Features(*([tensor.detach() for tensor in part] for part in (self.encoder, self.decoder, self.outputs)))
 
 
 def forward(network: nn.Module, images: Tensor, skip_connections: bool = True) -> Features:

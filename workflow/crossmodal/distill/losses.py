@@ -60,12 +60,8 @@ class BarlowTwins(DistillationLoss):
                 f"{teacher_channels}: set a 'projector' width"
             )
         self.off_diagonal = off_diagonal
-        self.project_student = (
-            nn.Conv3d(student_channels, projector, 1, bias=False) if projector else nn.Identity()
-        )
-        self.project_teacher = (
-            nn.Conv3d(teacher_channels, projector, 1, bias=False) if projector else nn.Identity()
-        )
+        self.project_student = nn.Conv3d(student_channels, projector, 1, bias=False) if projector else nn.Identity()
+        self.project_teacher = nn.Conv3d(teacher_channels, projector, 1, bias=False) if projector else nn.Identity()
         self.correlation: Tensor | None = None  # of the last call, for the figure
 
     def compare(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:

@@ -93,9 +93,7 @@ class DistillationTrainer(ReproducibleTrainer):
     teacher_recipe (for a teacher trained beforehand). `set_teacher` must be called for such a teacher.
     """
 
-    def __init__(
-        self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device
-    ) -> None:
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.recipe = self.settings["recipe"]
         self.students: list[Student] = []
@@ -120,9 +118,7 @@ class DistillationTrainer(ReproducibleTrainer):
             self.teacher = Network(self.build("teacher", modalities), channels_of(modalities), plain)
         self.num_input_channels = len(MODALITIES)
         for student in self.students:
-            student.terms = [
-                self._term(number, term, student) for number, term in enumerate(self.recipe["distill"])
-            ]
+            student.terms = [self._term(number, term, student) for number, term in enumerate(self.recipe["distill"])]
         self.optimizer, self.lr_scheduler = self.configure_optimizers()
         self.loss = self._build_loss()
         self.dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
@@ -160,12 +156,7 @@ class DistillationTrainer(ReproducibleTrainer):
         check_taps(self.recipe, len(student.module.encoder.output_channels), self.settings["method"])
         options = {key: value for key, value in term.items() if key not in ("at", "loss", "weight")}
         name = f"{term['loss']}@{term['at']}"
-        if (
-            sum(
-                (other["loss"], other["at"]) == (term["loss"], term["at"]) for other in self.recipe["distill"]
-            )
-            > 1
-        ):
+        if sum((other["loss"], other["at"]) == (term["loss"], term["at"]) for other in self.recipe["distill"]) > 1:
             name = f"{name}#{number}"
         if student.name != self.recipe["role"]:
             name = f"{name}[{student.name}]"
@@ -266,9 +257,7 @@ class DistillationTrainer(ReproducibleTrainer):
     def _shown(self, student: Student, images: Tensor) -> Tensor:
         if self.recipe["modalities"] != "any":
             return images
-        keep = random_subsets(
-            len(images), derive_seed(self.seed, "modalities", student.name, self._steps_done())
-        )
+        keep = random_subsets(len(images), derive_seed(self.seed, "modalities", student.name, self._steps_done()))
         return drop_modalities(images, keep)
 
     def lesson(self, teacher: Features | None) -> Features | None:
@@ -313,9 +302,7 @@ class DistillationTrainer(ReproducibleTrainer):
             self.optimizer.step()
 
     def _keep_correlations(self) -> None:
-        term = next(
-            (term for term in self.students[0].terms if isinstance(term.losses[0], BarlowTwins)), None
-        )
+        term = next((term for term in self.students[0].terms if isinstance(term.losses[0], BarlowTwins)), None)
         if term is None:
             return
         steps = self.num_epochs * self.num_iterations_per_epoch
