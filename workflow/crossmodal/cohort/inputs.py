@@ -16,7 +16,7 @@ def files_read(path: str | Path) -> list[str]:
     """
     path = Path(path)
     if path.is_dir():
-        below = glob.glob("**/*", root_dir=path, recursive=True)  # follows links to folders, as the check does
+        below = glob.glob("**/*", root_dir=path, recursive=True)  # noqa: PTH207 - follows links to folders, as the check does
         return [str(path / name) for name in sorted(below) if name.lower().endswith(READ)]
     try:
         named = {file for case in read_table(path).cases for file in case.files.values()}
