@@ -184,8 +184,8 @@ def require_match(folder: Path, lock: Lock, remembered: Path | None = None, reme
         return
     wanted = read_list(lock)
     remedy = remedy or (
-        "Put the files back as they were. If the change is meant, lock the cohort anew (docs/data.md) and give the run "
-        "a name of its own (--config experiment=NAME)."
+        f"Put the files back as they were (`dvc checkout {lock.file}`, where DVC's cache has them). If the change is "
+        "meant, lock the cohort anew (docs/data.md) and give the run a name of its own (--config experiment=NAME)."
     )
     if not found:
         lines = f"  no file is there, and {lock.files} are pinned"
