@@ -1,0 +1,59 @@
+"""A user's own method is one new file; and every backbone that nnU-Net plans serves the recipes."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from crossmodal.distill import recipe as recipes
+from crossmodal.errors import UserError
+from crossmodal.evaluate.score import read_cases
+from crossmodal.nnunet.dataset import build
+from trainings import FOLDERS, SCHEMA, trained
+
+from tests.conftest import TINY_BUDGET
+
+MINE = """
+title: Mine
+source: ours
+teacher: {trained: jointly, sees: all}
+distill:
+  - {at: decoder.0, loss: barlow_twins, weight: 0.5, projector: 6}
+  - {at: logits, loss: soft_targets, weight: 1.0, temperature: 2.0}
+"""
+
+
+def test_a_new_file_is_a_new_method(tiny_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE)
+    recipe = recipes.load("mine", [*FOLDERS, tmp_path], SCHEMA, {"distill.1.weight": 0.25})
+    manifest = trained("mine", "flair", tiny_dataset, tmp_path / "model", recipe)
+    assert manifest["recipe"]["distill"][1]["weight"] == 0.25
+    progress = pd.read_csv(tmp_path / "model" / "fold_0" / "progress.csv")
+    for column in ("seg_student", "seg_teacher", "barlow_twins@decoder.0", "soft_targets@logits"):
+        assert progress[column].notna().all()
+    assert (progress["gradient_ratio:soft_targets@logits"] > 0).all()
+
+
+def test_correlations_are_kept_from_the_start_and_the_end(tiny_dataset: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    trained("choi2023", "t2", tiny_dataset, tmp_path / "model")
+    kept = np.load(tmp_path / "model" / "fold_0" / "correlation.npz")
+    assert kept["start"].shape == kept["end"].shape == (8, 8)
+    assert not np.array_equal(kept["start"], kept["end"])
+
+
+@pytest.mark.parametrize("backbone", ["resenc_m", "resenc_l"])
+def test_residual_encoders_serve_every_kind_of_recipe(backbone: str, tiny_cases: Path, tmp_path: Path) -> None:
+    build(read_cases(tiny_cases), tmp_path / "nnunet", TINY_BUDGET, backbone)
+    for method in ("choi2023", "zagoruyko2017"):
+        manifest = trained(method, "t1ce+flair", tmp_path / "nnunet", tmp_path / method)
+        assert manifest["backbone"] == backbone
+    plans = json.loads((tmp_path / "choi2023" / "plans.json").read_text())
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    assert architecture["network_class_name"].endswith("ResidualEncoderUNet")
+
+
+def test_a_budget_that_the_dataset_was_not_built_for_is_refused(tiny_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"patch_size.0: 16 there, 32 now"):
+        trained("student", "t2", tiny_dataset, tmp_path / "model", patch_size=[32, 32, 32])
