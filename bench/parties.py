@@ -72,6 +72,7 @@ def stock(dataset: Path, scratch: Path, budget: dict, device: torch.device) -> S
     data_loader.threadpool_limits = threadpool_limits  # nnU-Net's own, which crossmodal.nnunet.loading replaces
     torch.set_num_threads(budget["threads"])
     os.environ |= {"nnUNet_results": str(scratch), "nnUNet_n_proc_DA": str(budget["loader_workers"])}
+    os.environ["nnUNet_compile"] = str(bool(budget["compile"]))
     trainer = StockTrainer(plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, device)
     trainer.print_to_log_file = lambda *_args, **_kwargs: None
     trainer.num_epochs = budget["epochs"]

@@ -16,11 +16,15 @@ from typing import Any
 
 import torch
 from crossmodal.distill import features as taps
+from crossmodal.distill.trainer import DistillationTrainer
 from crossmodal.modalities import ALL
+from crossmodal.nnunet import loading
 from measure import device_name
+from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from parties import STOCK_OPTIONS, budget_of, build, stepper
 from run import SUBSET, demo_data
+from threadpoolctl import threadpool_limits
 
 PARTS = ("load", "augment", "forward", "loss", "backward", "optimiser", "rest")
 
@@ -59,7 +63,8 @@ def watch(trainer: nnUNetTrainer, clock: Clock) -> Callable[[], float]:
     loader = getattr(trainer.dataloader_train, "data_loader", None)
     if loader is not None:  # with worker processes there is only the waiting for them
         loader.transforms = _Called(clock.around("augment", loader.transforms))
-    trainer.dataloader_train = _Timed(trainer.dataloader_train, clock)
+    limits = loading.limited_threads if isinstance(trainer, DistillationTrainer) else threadpool_limits
+    trainer.dataloader_train = _Timed(trainer.dataloader_train, clock, limits)
     trainer.loss.forward = clock.around("loss", trainer.loss.forward)
     trainer.network.forward = clock.around("forward", trainer.network.forward)
     trainer.optimizer.step = clock.around("optimiser", trainer.optimizer.step)
@@ -76,10 +81,11 @@ class _Called:
 
 
 class _Timed:
-    def __init__(self, batches: Any, clock: Clock) -> None:
-        self.next = clock.around("load", batches.__next__)
+    def __init__(self, batches: Any, clock: Clock, limits: Callable) -> None:
+        self.next, self.limits = clock.around("load", batches.__next__), limits
 
     def __next__(self) -> dict:
+        data_loader.threadpool_limits = self.limits  # of the whole process: each has its own
         return self.next()
 
 

@@ -30,8 +30,12 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-# nnU-Net's own looks through every loaded library anew for each batch: 1 to 2 ms, for the same limit.
-data_loader.threadpool_limits = lambda limits, user_api: _thread_pools().limit(limits=limits, user_api=user_api)
+def limited_threads(limits: int, user_api: str | None) -> Any:
+    """threadpoolctl's limit, which otherwise looks through every loaded library anew for each batch: 1 to 2 ms."""
+    return _thread_pools().limit(limits=limits, user_api=user_api)
+
+
+data_loader.threadpool_limits = limited_threads
 
 
 class NamedFaults:

@@ -1,0 +1,122 @@
+"""The benchmarks run, hold results against the peer's before they time it, and write what readers expect."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import REPOSITORY
+
+BENCH = REPOSITORY / "bench"
+FIELDS = {"ratio", "ours_ms", "peer_ms", "n", "spread", "device", "ours_peak_mb", "peer_peak_mb", "budget", "measured"}
+
+
+@pytest.fixture(autouse=True)
+def bench_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+
+
+def run_script(name: str, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(BENCH / name), "--tiny", *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def measured(names: set[str], out: Path) -> dict:
+    shown = run_script("run.py", "--only", ",".join(names), "--out", str(out))
+    found = json.loads(out.read_text())
+    assert set(found) == names
+    for name, row in found.items():
+        assert set(row) >= FIELDS
+        assert f"`{name}`" in shown
+        assert row["ratio"] == pytest.approx(row["ours_ms"] / row["peer_ms"], abs=2e-3)
+        assert row["device"].startswith("cpu") and row["n"] >= 1
+        assert 20 < row["ours_peak_mb"] < 20_000 and 20 < row["peer_peak_mb"] < 20_000
+    return found
+
+
+def test_steps_and_scoring(tmp_path: Path) -> None:
+    found = measured({"student_vs_stock", "score_vs_surface_distance"}, tmp_path / "latest.json")
+    assert found["student_vs_stock"]["precision"] == "default"
+
+
+@pytest.mark.slow
+def test_commands(tmp_path: Path) -> None:
+    found = measured({"preprocess_vs_nnunet", "predict_vs_nnunet"}, tmp_path / "latest.json")
+    assert found["preprocess_vs_nnunet"]["cases"] >= 2
+    assert found["predict_vs_nnunet"]["cases"] >= 1
+
+
+def test_gpu_script_on_a_cpu(tmp_path: Path) -> None:
+    shown = run_script("gpu.py", "--only", "frozen", "--out", str(tmp_path / "gpu.json"))
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert [(row["precision"], row["on_device"]) for row in rows] == [
+        *(("default", True), ("default", False), ("bf16", True), ("bf16", False))
+    ]
+    assert all(row["images_per_s"] > 0 and row["tflop_per_step"] > 0 for row in rows)
+    assert "| frozen | bf16 | off | loaded |" in shown
+
+
+def test_readme_keeps_what_is_outside_the_markers(tmp_path: Path) -> None:
+    from measure import entry
+    from run import BEGIN, END, write_readme
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    peaks = {"ours_peak_mb": 1, "peer_peak_mb": 2}
+    write_readme(readme, {"joint_vs_sum": entry([1.0, 3.0], [2.0, 4.0], measured="2026-01-01", **peaks)})
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n")
+    assert "old" not in text and "| `joint_vs_sum` | 0.67 | ≤ 0.95 |" in text
+
+
+def test_an_entry_is_the_ratio_of_medians_with_the_spread_of_pairs() -> None:
+    from measure import entry
+
+    found = entry([10.0, 12.0, 11.0, 100.0, 9.0], [20.0] * 5)
+    assert (found["ratio"], found["ours_ms"], found["peer_ms"], found["n"]) == (0.55, 11.0, 20.0, 5)
+    assert found["spread"] == pytest.approx((0.6 - 0.5) / 2 / 0.55, abs=1e-3)
+
+
+def test_turns_change_their_order_and_the_warm_up_is_not_counted() -> None:
+    from measure import take_turns
+
+    class Recorder:
+        def __init__(self, name: str) -> None:
+            self.name, self.times = name, []
+
+        def answer(self) -> None:
+            pass
+
+        def step(self) -> None:
+            order.append(self.name)
+            self.times.append(float(len(order)))
+
+    order: list[str] = []
+    parties = [Recorder("a"), Recorder("b")]
+    take_turns(parties, 2, 4)
+    assert [len(party.times) for party in parties] == [4, 4]
+    rounds = ["".join(order[start : start + 2]) for start in range(0, 12, 2)]
+    assert rounds.count("ab") == rounds.count("ba") == 3
+
+
+def test_arrays_that_differ_in_one_voxel_stop_the_measurement(tiny_dataset: Path, tmp_path: Path) -> None:
+    import blosc2
+    from commands import NAME, _same_arrays
+
+    ours = tiny_dataset / "preprocessed" / NAME
+    theirs = tmp_path / NAME
+    shutil.copytree(ours, theirs)
+    assert _same_arrays(ours, theirs) == 4
+    file = next(path for path in sorted((theirs / "nnUNetPlans_3d_fullres").glob("*.b2nd")) if "_seg" not in path.name)
+    values = blosc2.open(str(file))[:]
+    values.flat[0] = np.nextafter(values.flat[0], np.inf, dtype=values.dtype)
+    blosc2.asarray(values, urlpath=str(file), mode="w")
+    with pytest.raises(SystemExit, match="are not nnU-Net's"):
+        _same_arrays(ours, theirs)
