@@ -12,7 +12,7 @@ import torch
 from nibabel.filebasedimages import ImageFileError
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from crossmodal.cohort.labels import from_internal
@@ -58,8 +58,15 @@ class Predictor:
         self.plans = PlansManager(plans)
         self.configuration = self.plans.get_configuration(CONFIGURATION)
         labels = self.plans.get_label_manager(self.dataset_json)
-        network = nnUNetTrainer.build_network_architecture(
-            self.plans, self.configuration, len(self.modalities), labels.num_segmentation_heads, False
+        # What stock nnUNetTrainer builds; the trainer itself would bring seaborn along, two seconds of every start.
+        network = get_network_from_plans(
+            self.configuration.network_arch_class_name,
+            self.configuration.network_arch_init_kwargs,
+            self.configuration.network_arch_init_kwargs_req_import,
+            len(self.modalities),
+            labels.num_segmentation_heads,
+            allow_init=False,
+            deep_supervision=False,
         )
         network.load_state_dict(weights[0])
         with redirect_stdout(None):
