@@ -1,0 +1,194 @@
+"""What `crossmodal cost` says before anything is submitted."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from crossmodal.config import read_yaml
+from crossmodal.cost import Training, disk_gb, hours_by_method, parameters, read_config, trainings, wall_hours
+from crossmodal.cost_page import cost_page
+from crossmodal.errors import UserError
+from crossmodal.files import write_yaml
+from crossmodal.step_times import StepTime, from_bench, from_run, step_time
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOW = REPOSITORY / "workflow"
+
+
+def config_of(*changes: str, files: tuple[Path, ...] = ()) -> dict:
+    """A resolved config; without files, of a config that holds nothing."""
+    return read_config(list(files) or [REPOSITORY / "config.yaml"], list(changes), WORKFLOW)
+
+
+def measured(method: str | None, kind: str, seconds: float, spread: float = 0.0, device: str = "H100") -> StepTime:
+    return StepTime(method, kind, device, (seconds - spread, seconds, seconds + spread), "somewhere")
+
+
+def test_trainings_are_those_that_snakemake_lists():
+    paper = WORKFLOW / "papers" / "all_subsets.yaml"  # every method
+    options = ["--configfile", str(paper), "--config", "budget=smoke", "experiment=cost-test"]
+    command = [str(Path(sys.executable).parent / "snakemake"), "-n", "--quiet", "rules", *options]
+    listing = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    listed = int(re.search(r"^train_network\s+(\d+)", listing, re.MULTILINE)[1])
+    assert len(trainings(config_of("budget=smoke", files=(paper,)))) == listed
+
+
+def test_a_shared_teacher_is_trained_once_and_before_its_students():
+    jobs = trainings(config_of("methods=[choi2023_two_stage, rahimpour2022]", "subsets=[t1ce+flair, t1]"))
+    teacher = Training("teacher", "t1+t1ce+t2+flair", 0, 0)
+    assert [job for job in jobs if job.method == "teacher"] == [teacher]
+    assert next(iter(jobs)) == teacher
+    assert {jobs[job] for job in jobs if job != teacher} == {teacher}
+    assert len(jobs) == 5
+
+
+def test_papers_are_costed_before_their_data_are_there():
+    config = config_of(files=(WORKFLOW / "papers" / "choi2023.yaml",))
+    page = cost_page(config, [], [1], None, None)
+    assert "20 trainings of 250000 steps" in page
+    assert "Hours: not known" in page
+    assert "add --cases N" in page
+
+
+def test_hours_are_steps_times_step_time():
+    config = config_of("methods=[teacher, student]", "seeds=[0, 1, 2]")
+    steps = config["budget_settings"]["epochs"] * config["budget_settings"]["steps_per_epoch"]
+    times = [measured("student", "alone", 0.5, 0.1), measured("teacher", "alone", 0.7)]
+    student = {estimate.method: estimate for estimate in hours_by_method(config, times)}["student"]
+    assert student.trainings == 3
+    assert student.hours == pytest.approx(tuple(3 * steps * seconds / 3600 for seconds in (0.4, 0.5, 0.6)))
+    assert student.basis == "measured"
+
+
+@pytest.mark.parametrize(
+    ("method", "times", "expected", "basis"),
+    [
+        ("choi2023", [measured("choi2023", "joint", 3.0), measured("other", "joint", 9.0)], 3.0, "measured"),
+        ("choi2023", [measured("other", "joint", 3.0), measured("x", "joint", 5.0)], 4.0, "on others that train joint"),
+        ("choi2023", [measured("student", "alone", 1.5)], 3.0, "2.00 × a step of 'alone', by arithmetic"),
+        ("hinton2015", [measured("student", "alone", 1.5)], 2.0, "1.33 × a step of 'alone', by arithmetic"),
+        ("student", [measured("choi2023", "joint", 3.0)], 1.5, "0.50 × a step of 'joint', by arithmetic"),
+    ],
+)
+def test_the_time_that_speaks_best_is_taken(method, times, expected, basis):
+    recipe = config_of(f"methods=[{method}]")["recipes"][method]
+    time = step_time(method, recipe, times)
+    assert time.seconds[1] == pytest.approx(expected)
+    assert basis in time.source
+
+
+def test_the_spread_is_that_of_the_measurements():
+    recipe = config_of("methods=[student]")["recipes"]["student"]
+    times = [measured("student", "alone", 1.0, 0.2), measured("student", "alone", 2.0, 0.1)]
+    assert step_time("student", recipe, times).seconds == pytest.approx((0.8, 1.5, 2.1))
+
+
+def test_wall_time_waits_for_teachers_and_shares_gpus():
+    config = config_of("methods=[choi2023_two_stage]", "subsets=[t1, t2]", "seeds=[0]")
+    times = [measured(None, "alone", 1.0), measured(None, "frozen", 1.0)]
+    estimates = hours_by_method(config, times)
+    one = estimates[0].hours[1]  # each of the three trainings takes as long
+    assert wall_hours(config, estimates, 1)[1] == pytest.approx(3 * one)
+    assert wall_hours(config, estimates, 2)[1] == pytest.approx(2 * one)
+    assert wall_hours(config, estimates, 99)[1] == pytest.approx(2 * one), "the students wait for their teacher"
+
+
+def run_folder(tmp_path: Path, config: dict, rows: str) -> Path:
+    """An experiment that was run, as far as its cost is concerned."""
+    write_yaml(tmp_path / "run" / "config.yaml", config)
+    (tmp_path / "run" / "tables").mkdir()
+    table = tmp_path / "run" / "tables" / "cost.csv"
+    table.write_text(f"method,modalities,train_s,step_ms,peak_mem_mb,device,runs\n{rows}")
+    return tmp_path / "run"
+
+
+def test_times_of_a_run_are_scaled_to_another_number_of_steps(tmp_path):
+    ran = config_of("budget=smoke")
+    steps = ran["budget_settings"]["epochs"] * ran["budget_settings"]["steps_per_epoch"]
+    rows = f"student,t1,{steps * 1.0},9,9,H100,1\nstudent,t2,{steps * 2.0},9,9,H100,1\nchoi2023,t1,80,9,9,A100,1\n"
+    folder = run_folder(tmp_path, ran, rows)
+    longer = ran | {"budget_settings": ran["budget_settings"] | {"epochs": 500}}
+    for given in (folder, folder / "tables" / "cost.csv"):
+        student, joint = from_run(given, longer)
+        assert (student.method, student.kind, student.device) == ("student", "alone", "H100")
+        assert student.seconds == pytest.approx((1.0, 1.5, 2.0))
+        assert (joint.kind, joint.device) == ("joint", "A100")
+
+
+def test_a_run_of_another_network_says_nothing(tmp_path):
+    folder = run_folder(tmp_path, config_of("budget=smoke"), "student,t1,9,9,9,H100,1\n")
+    with pytest.raises(UserError, match="its times say nothing of it"):
+        from_run(folder, config_of("budget=full"))
+    with pytest.raises(UserError, match="no such file"):
+        from_run(tmp_path, config_of("budget=smoke"))
+
+
+def test_bench_speaks_for_the_network_that_it_measured(tmp_path):
+    cpu = {"device": "cpu, a model, 2 cores", "spread": 0.1, "threads": 1, "memory_format": "contiguous"}
+    entries = {
+        "student_vs_stock": cpu | {"ours_ms": 200.0, "precision": "default"},
+        "fast_vs_stock": cpu | {"ours_ms": 100.0, "precision": "bf16"},
+        "joint_vs_sum": cpu | {"ours_ms": 180.0, "precision": "bf16"},
+        "predict_vs_nnunet": cpu | {"ours_ms": 1.0},
+    }
+    path = tmp_path / "latest.json"
+    path.write_text(json.dumps(entries))
+    schema = read_yaml(WORKFLOW / "schemas" / "budget.schema.yaml")
+    alone, joint = from_bench(path, config_of("budget=demo"), WORKFLOW / "budgets", schema)
+    assert (alone.kind, joint.kind) == ("alone", "joint")
+    assert alone.seconds == pytest.approx((0.09, 0.1, 0.11))
+    assert joint.seconds[1] == pytest.approx(0.18)
+    assert from_bench(path, config_of("budget=full"), WORKFLOW / "budgets", schema) == []
+    assert from_bench(tmp_path / "none.json", config_of("budget=demo"), WORKFLOW / "budgets", schema) == []
+
+
+def test_a_device_without_a_measurement_is_told_plainly():
+    config = config_of("methods=[student]")
+    times = [measured("student", "alone", 1.0, device="NVIDIA H100 80GB HBM3")]
+    assert "On NVIDIA H100 80GB HBM3" in cost_page(config, times, [4], 40, "h100")
+    page = cost_page(config, times, [4], 40, "A100")
+    assert "Hours: not known. No step on a device called 'A100' was measured (only on NVIDIA H100 80GB HBM3)." in page
+
+
+@pytest.mark.parametrize("backbone", ["plain", "resenc_m"])
+@pytest.mark.parametrize("features", [[4, 8, 16], [4, 8, 16, 32, 40, 40]])
+def test_parameters_are_those_of_the_network(backbone, features):
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+    from torch import nn
+
+    stages = len(features)
+    common = {"conv_op": nn.Conv3d, "kernel_sizes": 3, "strides": [1] + [2] * (stages - 1), "num_classes": 3}
+    common |= {"conv_bias": True, "norm_op": nn.InstanceNorm3d, "norm_op_kwargs": {"affine": True}}
+    common |= {"nonlin": nn.LeakyReLU, "deep_supervision": True, "input_channels": 4, "n_stages": stages}
+    common["features_per_stage"] = features
+    if backbone == "plain":
+        network = PlainConvUNet(n_conv_per_stage=2, n_conv_per_stage_decoder=2, **common)
+    else:
+        blocks = [1, 3, 4, 6, 6, 6][:stages]
+        network = ResidualEncoderUNet(
+            4, stages, features, n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1, **common
+        )
+    real = sum(weight.numel() for weight in network.parameters())
+    assert parameters(features, backbone) == pytest.approx(real, rel=1e-3)
+
+
+def test_disk_grows_with_cases_and_says_when_it_cannot_know():
+    config = config_of("budget=full", "split={folds: 5, test_fraction: 0.2}")
+    sizes = disk_gb(config, 100)
+    assert sizes["preprocessed data"] == pytest.approx(80 * 3.6e6 * 17e-9)
+    assert disk_gb(config, 200)["preprocessed data"] == pytest.approx(2 * sizes["preprocessed data"])
+    assert sizes["trained networks"] == pytest.approx(3 * 31.2e6 * 4e-9, rel=0.02)
+    assert disk_gb(config, None)["predictions"] is None
+
+
+def test_the_command_prints_the_page(tmp_path):
+    program = Path(sys.executable).parent / "crossmodal"
+    command = [program, "cost", "--configfile", REPOSITORY / "config.yaml", "--bench", tmp_path / "none.json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "3 methods, 1 subset, 1 fold, 1 seed, budget demo" in done.stdout
+    wrong = subprocess.run([*command, "--config", "methods"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "write it as key=value" in wrong.stderr
