@@ -19,7 +19,8 @@ from crossmodal.signals import pass_on_warnings
 try:
     EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow", results=Path("results"))
     experiments.refuse_mixture(EXPERIMENT, Path("results") / EXPERIMENT["experiment"])
-    locks.require_locked(EXPERIMENT, Path(".cache", "hashes"), only_known=True)
+    if workflow.is_main_process:
+        locks.require_locked(EXPERIMENT, Path(".cache", "hashes"), only_known=True)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -94,7 +94,7 @@ def metrics(experiment: Path) -> dict:
 
     nested: dict = {}
     table = pd.read_csv(experiment / "tables" / "summary.csv")
-    columns = [name for name in ("dice_mean", "dice_ci_low", "dice_ci_high", "hd95_mean_mm", "n") if name in table]
+    columns = [name for name in ("dice_mean", "hd95_mean_mm") if name in table]
     for row in table.to_dict("records"):
         place = nested
         for key in ("cohort", "method", "modalities"):
