@@ -1,5 +1,8 @@
 """Predictions: the same bytes from a training done again, none lost to a kill, none cut short by a full disk."""
 
+import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -82,3 +85,21 @@ def test_a_full_disk_leaves_no_segmentation_cut_short(
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
     predictor.write(images, tmp_path / "seg.nii", None)
     assert nib.load(tmp_path / "seg.nii").shape == nib.load(images["t2"]).shape
+
+
+@pytest.mark.parametrize("program", ["subprocess.Popen", "torch.nn.parallel.distributed.os.system"])
+@pytest.mark.parametrize("key", ["network_class_name", "nonlin"])
+def test_plans_of_a_stranger_run_no_program(key: str, program: str, model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "m")
+    plans = json.loads((model / "plans.json").read_text())
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    if key == "nonlin":
+        command = f"touch {tmp_path / 'made'}"
+        options = {"command": command} if "system" in program else {"args": command.split()}
+        architecture["arch_kwargs"] |= {"nonlin": program, "nonlin_kwargs": options}
+    else:
+        architecture["network_class_name"] = program
+    (tmp_path / "m" / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(UserError, match=f"names '{re.escape(program)}' as a part of its network"):
+        Predictor(tmp_path / "m", None, CPU)
+    assert not (tmp_path / "made").exists()

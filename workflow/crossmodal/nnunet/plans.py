@@ -1,5 +1,6 @@
 """Rewriting nnU-Net's plans: for a budget's network, and for the modality subset of an exported student."""
 
+import re
 from copy import deepcopy
 
 from crossmodal.errors import UserError
@@ -9,6 +10,11 @@ CONFIGURATION = "3d_fullres"
 # nnU-Net's internal labels and the nested regions that are trained, in the order of `regions_class_order`.
 LABELS = {"background": 0, "WT": [1, 2, 3], "TC": [2, 3], "ET": [3]}
 REGIONS_CLASS_ORDER = [1, 2, 3]
+
+# A class of nnU-Net's networks or of torch's layers. A prefix would not do: torch.nn.parallel.distributed.os.system.
+NETWORK_CLASS = re.compile(
+    r"dynamic_network_architectures\.(architectures|building_blocks)\.\w+\.[A-Z]\w*|torch\.nn\.(modules\.\w+\.)?[A-Z]\w*"
+)
 
 PLANNERS = {
     "plain": "ExperimentPlanner",
@@ -75,6 +81,24 @@ def _set_stages(network: dict, features: list[int]) -> None:
 def _lengthened(values: list[int], length: int) -> list[int]:
     values = list(values)
     return (values + values[-1:] * length)[:length]
+
+
+def require_known_classes(plans: dict, where: str) -> None:
+    """Refuse plans whose network is built of other things than nnU-Net's own and torch's layers.
+
+    nnU-Net imports the classes that plans.json names and calls them with the arguments that stand there, so a
+    stranger's model folder could name a program to run.
+
+    Raises:
+        UserError: naming the class.
+    """
+    for configuration in plans["configurations"].values():
+        architecture = configuration.get("architecture", {})
+        arguments = architecture.get("arch_kwargs", {})
+        imported = [arguments.get(key) for key in architecture.get("_kw_requires_import", [])]
+        for name in (architecture.get("network_class_name"), *imported):
+            if name is not None and not NETWORK_CLASS.fullmatch(str(name)):
+                raise UserError(f"{where}: names '{name}' as a part of its network, which nnU-Net has not: not loaded")
 
 
 def number_of_stages(budget: dict, default: int = 6) -> int:

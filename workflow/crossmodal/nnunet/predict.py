@@ -21,7 +21,7 @@ from crossmodal.errors import UserError
 from crossmodal.files import atomic_path, resumable_directory
 from crossmodal.modalities import parse_subset, subset_name
 from crossmodal.nnunet.export import read_manifest, read_weights
-from crossmodal.nnunet.plans import CONFIGURATION
+from crossmodal.nnunet.plans import CONFIGURATION, require_known_classes
 from crossmodal.nnunet.resume import only_process
 from crossmodal.nnunet.seeds import fix_arithmetic
 from crossmodal.progress import track
@@ -38,6 +38,7 @@ class Predictor:
 
     def __init__(self, model: Path, folds: list[int] | None, device: torch.device) -> None:
         plans, self.dataset_json = _read(model / "plans.json"), _read(model / "dataset.json")
+        require_known_classes(plans, str(model / "plans.json"))
         recipe = plans.get("distillation", {}).get("recipe", {})
         if recipe.get("input") == "class_mean":
             raise UserError(
