@@ -168,9 +168,7 @@ def test_parameters_are_those_of_the_network(backbone, features):
         network = PlainConvUNet(n_conv_per_stage=2, n_conv_per_stage_decoder=2, **common)
     else:
         blocks = [1, 3, 4, 6, 6, 6][:stages]
-        network = ResidualEncoderUNet(
-            4, stages, features, n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1, **common
-        )
+        network = ResidualEncoderUNet(n_blocks_per_stage=blocks, n_conv_per_stage_decoder=1, **common)
     real = sum(weight.numel() for weight in network.parameters())
     assert parameters(features, backbone) == pytest.approx(real, rel=1e-3)
 
