@@ -84,22 +84,26 @@ def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_sta
     assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student.0"].values())
 
 
-def test_spoilt_weights_do_not_displace_a_good_state(
-    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("spoilt_at", [3, 9])
+def test_spoilt_weights_displace_no_good_state_and_become_no_model(
+    spoilt_at: int, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = DistillationTrainer.train_step
 
     def spoil(self: DistillationTrainer, batch: dict) -> dict:
         output = step(self, batch)  # its loss was taken before the weights moved
-        if self._steps_done() == 2:
+        if self._steps_done() + 1 == spoilt_at:
             next(self.network.parameters()).data.fill_(float("nan"))
         return output
 
-    save_after_each_step(monkeypatch)
+    if spoilt_at == 3:
+        save_after_each_step(monkeypatch)  # else nothing is saved before the end
     monkeypatch.setattr(DistillationTrainer, "train_step", spoil)
-    with pytest.raises(UserError, match="a weight is not a number after step 3"):
-        run("student", "t2", tiny_dataset, tmp_path / "m")
-    assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
+    with pytest.raises(UserError, match=f"a weight is not a number after step {spoilt_at}"):
+        run("student", "t2", tiny_dataset, tmp_path / "m", save_every_minutes=1e-9 if spoilt_at == 3 else 60)
+    if spoilt_at == 3:
+        assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
+    assert not (tmp_path / "m" / "fold_0" / "checkpoint_final.pth").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -18,13 +18,14 @@ rule predict_cases:
     params:
         model=lambda wildcards, input: Path(input.model[0]).parents[1],
         device=EXPERIMENT["device"],
+        deterministic="--deterministic" if EXPERIMENT["deterministic"] else "",
     message:
         "Predict {wildcards.cohort} with {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold},"
         " seed {wildcards.seed}"
     shell:
         "crossmodal predict-cases --model {params.model:q} --fold {wildcards.fold} --cases {input.cases:q}"
         " --cohort {wildcards.cohort:q} --modalities {wildcards.modalities} --out {output:q}"
-        " --device {params.device} --threads {threads} 2>&1 | tee {log:q}"
+        " --device {params.device} --threads {threads} {params.deterministic} 2>&1 | tee {log:q}"
 
 
 rule score_predictions:

@@ -4,20 +4,21 @@ import json
 import os
 import tempfile
 import time
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import Tensor
 
 from crossmodal.errors import UserError
 from crossmodal.files import remove_half_written
 from crossmodal.nnunet import resume, training_state
 from crossmodal.nnunet.interruption import Interruption
 from crossmodal.nnunet.loading import NamedFaults, batches_in_order, switch_off_benchmark
+from crossmodal.nnunet.precision import Precision
 from crossmodal.nnunet.progress_table import ProgressTable
 from crossmodal.nnunet.seeds import derive_seed, random_state, seed_everything, set_random_state
 from crossmodal.progress import remaining, say
@@ -27,7 +28,7 @@ REGIONS = ("WT", "TC", "ET")
 SAVE_AT_MOST = 1 / 120
 
 
-class ReproducibleTrainer(nnUNetTrainer):
+class ReproducibleTrainer(Precision, nnUNetTrainer):
     """nnUNetTrainer whose batches, weights and logs follow from (settings, seed) and can be interrupted.
 
     The settings travel in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments:
@@ -63,6 +64,7 @@ class ReproducibleTrainer(nnUNetTrainer):
         self.train_seconds = 0.0
         self.step_seconds: list[float] = []
         self.interruption = Interruption()
+        self._last_cases = "none yet"
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
@@ -77,11 +79,10 @@ class ReproducibleTrainer(nnUNetTrainer):
         self.identity = identity
 
     def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
-        """nnU-Net's log goes to its file alone; the console shows progress."""
-        super().print_to_log_file(*args, also_print_to_console=False, add_timestamp=add_timestamp)
-
-    def _do_i_compile(self) -> bool:
-        return bool(self.budget["compile"]) and self.device.type == "cuda" if hasattr(self, "budget") else False
+        """nnU-Net's log goes to its file alone; the console shows progress. A log that cannot be written is no loss."""
+        stamp = [f"{datetime.now()}:"] if add_timestamp else []
+        with suppress(OSError), Path(self.log_file).open("a", encoding="utf-8") as stream:
+            print(*stamp, *args, file=stream)
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -129,24 +130,6 @@ class ReproducibleTrainer(nnUNetTrainer):
         transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
         switch_off_benchmark(transforms)
         return transforms
-
-    # --- precision --------------------------------------------------------------------------------------------
-
-    def autocast(self) -> Any:
-        """nnU-Net's own autocast by default; the budget's otherwise."""
-        precision = self.budget["precision"]
-        if precision == "bf16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        if precision == "default" and self.device.type == "cuda":
-            return torch.autocast("cuda")
-        return nullcontext()
-
-    def to_device(self, tensor: Tensor) -> Tensor:
-        """Move an image batch to the device, in the budget's memory format."""
-        tensor = tensor.to(self.device, non_blocking=True)
-        if self.budget["memory_format"] == "channels_last_3d":
-            tensor = tensor.to(memory_format=torch.channels_last_3d)
-        return tensor
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -206,6 +189,7 @@ class ReproducibleTrainer(nnUNetTrainer):
             self._validate()
             self.on_epoch_end()
             self._save_when_due()
+        self._require_finite()
 
     def _one_step(self) -> None:
         start = time.monotonic()
@@ -269,6 +253,11 @@ class ReproducibleTrainer(nnUNetTrainer):
     def _steps_done(self) -> int:
         return self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
 
+    def _require_finite(self) -> None:
+        for name, network in self.networks().items():
+            if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
+                self._refuse_nan("a weight", name)
+
     def _refuse_nan(self, what: str, terms: str) -> None:
         states = self.folder / "state"
         kept = f"the last good state is kept in {states}" if states.exists() else "no state had been saved yet"
@@ -298,9 +287,7 @@ class ReproducibleTrainer(nnUNetTrainer):
                 own loss is still finite, and such a state must not displace a good one.
         """
         start = time.monotonic()
-        for name, network in self.networks().items():
-            if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
-                self._refuse_nan("a weight", name)
+        self._require_finite()
         resume.save_state(self.folder / "state", training_state.pack(self))
         self._last_save = time.monotonic()
         self._save_cost = self._last_save - start
