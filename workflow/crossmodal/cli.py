@@ -219,8 +219,8 @@ def predict_cases(
     deterministic: Annotated[bool, typer.Option(help="Bit-identical on a GPU too, at a cost in time.")] = False,
 ) -> None:
     """Segment a cohort's test cases (or the fold's validation cases, where none were held out)."""
-    from crossmodal.evaluate.score import read_cases
     from crossmodal.device import claimed_device
+    from crossmodal.evaluate.score import read_cases
 
     with claimed_device(device) as kind:
         import torch
@@ -236,7 +236,6 @@ def _budget(name: str) -> dict:
     from crossmodal.config import load_budget, read_yaml
 
     return load_budget(name, WORKFLOW / "budgets", read_yaml(WORKFLOW / "schemas" / "budget.schema.yaml"))
-
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------
@@ -259,9 +258,7 @@ def score(
 @app.command("collect")
 def collect(
     config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],
-    scores: Annotated[
-        Path, typer.Option(help="Folder of <cohort>/<method>/<modalities>/seed<s>/fold_<k>.csv.")
-    ],
+    scores: Annotated[Path, typer.Option(help="Folder of <cohort>/<method>/<modalities>/seed<s>/fold_<k>.csv.")],
     cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
     out: Annotated[Path, typer.Option(help="per_case.csv to write; notes.csv goes beside it.")],
     models: Annotated[Path | None, typer.Option(help="Folder of models: writes cost.csv as well.")] = None,
@@ -275,9 +272,7 @@ def collect(
 @app.command("tables")
 def tables(
     directory: Annotated[Path, typer.Argument(help="Experiment or folder with per_case.csv.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write into; beside per_case.csv by default.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write into; beside per_case.csv by default.")] = None,
 ) -> None:
     """Summary and comparisons as CSV, Markdown and LaTeX, from per_case.csv alone."""
     from crossmodal.evaluate.pages import write_tables
@@ -295,9 +290,7 @@ def figure_data(
     config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],
     cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
     models: Annotated[Path, typer.Option(help="Folder <method>/<modalities>/seed<s>/fold_<k>/.")],
-    predictions: Annotated[
-        Path, typer.Option(help="Folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/.")
-    ],
+    predictions: Annotated[Path, typer.Option(help="Folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/.")],
     tables: Annotated[Path, typer.Option(help="Folder with per_case.csv.")],
     out: Annotated[Path, typer.Option(help="The experiment's figure_data folder.")],
 ) -> None:
