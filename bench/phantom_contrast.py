@@ -122,7 +122,10 @@ def markdown(columns: dict[str, dict[str, str]]) -> str:
     lines = [f"| | four patients | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for key, name in names.items():
         mean, low, high = REAL.get(key, (None, None, None))
-        real = "0 of 4" if low is None else f"{'' if mean is None else f'{mean:.2f} '}[{low:g}, {high:g}]"
+        if low is None:
+            real = "0 of 4"
+        else:
+            real = f"[{low:g}, {high:g}]" if mean is None else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
         lines.append(f"| {name} | {real} | {' | '.join(column[key] for column in columns.values())} |")
     return "\n".join(lines)
 

@@ -23,9 +23,9 @@ NAMES = {"necrosis": "necrosis (1)", "oedema": "oedema (2)", "enhancing": "enhan
 
 
 def draw_case(axes, folder: Path) -> None:
-    """Four sequences and the labels, in the axial slice with the most enhancing tumour."""
+    """Four sequences and the labels, in the axial slice that shows most of necrosis and rim together."""
     seg, _ = read(folder, "seg")
-    z = int((seg == 4).sum((0, 1)).argmax())
+    z = int(np.minimum((seg == 1).sum((0, 1)), (seg == 4).sum((0, 1))).argmax())
     images = {m: read(folder, m)[0][:, :, z].T.astype(float) for m in MODALITIES}
     rows, columns = (np.flatnonzero(images["t1"].any(axis)) for axis in (1, 0))
     window = (slice(rows[0] - 4, rows[-1] + 5), slice(columns[0] - 4, columns[-1] + 5))
@@ -63,7 +63,7 @@ def draw_contrasts(axes, table) -> None:
         ax.set_ylim(-top * 0.36, top * 1.05)
         ax.set_yticks([])
         ax.set_xlim(-2, 4)
-        ax.set_xticks(range(-2, 5))
+        ax.set_xticks(range(-2, 4))
         ax.set_title(TITLES[modality])
         ax.spines[["left", "right", "top"]].set_visible(False)
 
@@ -76,18 +76,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/img/phantom.png"))
     args = parser.parse_args()
     plt.rcParams.update({"font.size": 12, "axes.titlesize": 13})
-    figure = plt.figure(figsize=(12, 6.6))
-    above = figure.add_gridspec(1, 5, left=0.01, right=0.99, top=0.93, bottom=0.52, wspace=0.03)
-    below = figure.add_gridspec(1, 4, left=0.02, right=0.98, top=0.40, bottom=0.17, wspace=0.08)
+    figure = plt.figure(figsize=(12, 6.9))
+    above = figure.add_gridspec(1, 5, left=0.01, right=0.99, top=0.90, bottom=0.50, wspace=0.03)
+    below = figure.add_gridspec(1, 4, left=0.02, right=0.98, top=0.37, bottom=0.16, wspace=0.10)
     with tempfile.TemporaryDirectory() as folder:
         one, many = Path(folder) / "one", Path(folder) / "many"
-        write_cohort(one, 2, 1, 2023, "A", args.workers)
-        draw_case([figure.add_subplot(above[i]) for i in range(5)], one / "BraTS20_Training_002")
+        write_cohort(one, 4, 1, 2023, "A", args.workers)
+        draw_case([figure.add_subplot(above[i]) for i in range(5)], one / "BraTS20_Training_004")
         write_cohort(many, args.cases, 3, 2023, "A", args.workers)
         draw_contrasts([figure.add_subplot(below[i]) for i in range(4)], measure_cohort(many))
-    figure.text(0.02, 0.965, "A phantom at 1 mm", fontsize=14, weight="bold", va="center")
+    figure.text(0.02, 0.972, "A phantom at 1 mm (simulated, no patient)", fontsize=14, weight="bold", va="center")
     title = f"Contrast with normal brain, in SD of the brain: histograms of {args.cases} phantoms at 3 mm"
-    figure.text(0.02, 0.475, title, fontsize=14, weight="bold", va="center")
+    figure.text(0.02, 0.445, title, fontsize=14, weight="bold", va="center")
     handles = [Patch(color=colour, alpha=0.75, label=NAMES[label]) for label, colour in COLOURS.items()]
     handles.append(plt.Line2D([], [], color="grey", linewidth=5, marker="D", markersize=4, markerfacecolor="black"))
     handles[-1].set(label="range and mean of four patients", markeredgecolor="black")

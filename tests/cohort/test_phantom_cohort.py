@@ -119,3 +119,19 @@ def test_the_command_says_what_is_wrong_and_exits_1(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("crossmodal: --site a: no such site")
     assert "Traceback" not in done.stderr
+
+
+def test_the_same_patient_at_every_spacing():
+    from crossmodal.cohort.phantom.anatomy import load_template
+    from crossmodal.cohort.phantom.grid import Grid
+    from crossmodal.cohort.phantom.subject import make_subject
+
+    template = load_template()
+    templates = {spacing: template.smoothed(spacing) for spacing in (3.0, 2.0)}
+    at_3, at_2 = (make_subject(templates, spacing, 2023, "A", 3) for spacing in (3.0, 2.0))
+    nearest = [np.floor(x / 2).astype(int) for x in Grid.whole(3).axes()]
+    seen = np.ix_(*[np.minimum(i, n - 1) for i, n in zip(nearest, at_2.labels.shape, strict=True)])
+    for labels in ((1, 2, 4), (1, 4), (4,), "brain"):
+        a, b = (s.images["t1"] > 0 if labels == "brain" else np.isin(s.labels, labels) for s in (at_3, at_2))
+        assert 2 * (a & b[seen]).sum() / (a.sum() + b[seen].sum()) > (0.98 if labels == "brain" else 0.85), labels
+    assert np.corrcoef(at_3.images["flair"].ravel(), at_2.images["flair"][seen].ravel())[0, 1] > 0.9
