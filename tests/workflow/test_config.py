@@ -40,7 +40,7 @@ def resolved(**given: Any) -> dict:
         ({"split": {"test_fraction": 1}}, "test_fraction"),
         ({"split": 5}, "'split' should be of type object"),
         ({"brats": "/no/such/folder"}, "there is no /no/such/folder"),
-        ({"brats_lock": "cohorts/none.dvc"}, "there is no cohorts/none.dvc"),
+        ({"brats_lock": "cohorts/none.dvc"}, "no 'brats' is given"),
         ({"external": [{"name": "b", "path": "/no/such"}]}, "there is no /no/such"),
         ({"external": [{"name": "b"}]}, "'external.0.path' is missing"),
         ({"phantom": {"site": "C"}}, "'phantom.site'"),
