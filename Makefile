@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test figures publish restore lint format bench
+.PHONY: help env demo test test-slurm figures publish restore lint format bench
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -30,6 +30,10 @@ demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/r
 
 test: env  ## all tests but those that need a Slurm
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slurm"
+
+test-slurm: env  ## the workflow on a one-node Slurm of its own: in CI, or with CROSSMODAL_TEST_SLURM=1
+	@$(BIN)/python tests/slurm/prepare.py
+	@$(BIN)/python -m pytest tests/slurm -m slurm
 
 figures: env  ## tables and figures of results/reference again, without training
 	@$(BIN)/crossmodal tables results/reference

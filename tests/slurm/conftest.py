@@ -1,0 +1,67 @@
+"""One Slurm and two runs of the same experiment for all tests: one on this machine, one on the Slurm, disturbed."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from one_node import PROGRAMS, OneNode, missing, reasons_to_refuse
+from story import Story, disturb
+from workspace import Run, Workspace
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[OneNode]:
+    """A Slurm of its own, which ends with the tests."""
+    reasons = reasons_to_refuse() + [f"{name} is not installed" for name in missing(PROGRAMS)]
+    if reasons:
+        pytest.skip("no Slurm for tests here: " + "; ".join(reasons))
+    node = OneNode(cpus=8, gpus=4)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+    assert not node.left_over()
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The experiment, run on this machine without a disturbance."""
+    workspace = Workspace(tmp_path_factory.mktemp("local") / "run")
+    run = workspace.snakemake("--cores", "2")
+    assert run.wait(900) == 0, run.output[-4000:]
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def story(slurm: OneNode, local: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """The same experiment on Slurm: the student is cancelled, choi2023 meets its time limit."""
+    # A minute, the least that Slurm knows; more where the machine is busy and a training takes longer than that.
+    limit = 1 + int(local.training("choi2023").seconds() // 45)
+    workspace = Workspace(tmp_path_factory.mktemp("slurm") / "run", slurm.environment, limit)
+    shutil.copytree(local.folder / ".cache", workspace.folder / ".cache")  # as data that a user brings
+    run = workspace.snakemake("--workflow-profile", "profiles/slurm")
+    story = Story(workspace, run)
+    try:
+        disturb(story, slurm, limit)
+        story.status = run.wait(900)
+        story.jobs = slurm.jobs()
+    finally:
+        run.kill()
+    return story
+
+
+@pytest.fixture
+def another_run(slurm: OneNode, story: Story) -> Iterator:
+    """A function that starts Snakemake on the Slurm again, in the finished workspace."""
+    started: list[Run] = []
+
+    def start(*options: str) -> Run:
+        started.append(story.workspace.snakemake("--workflow-profile", "profiles/slurm", *options))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.kill()
+    subprocess.run(["snakemake", "--unlock"], cwd=story.workspace.folder, env=story.workspace.environment, check=False)

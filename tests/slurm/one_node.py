@@ -1,0 +1,247 @@
+"""A real Slurm on one node, with a munge of its own, all in one temporary folder.
+
+Nothing outside that folder is read or written: no /etc/slurm, no /etc/munge, no device nodes in /dev. The daemons
+are children of this process and are told to end with it. They run as the current user, root or not.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
+DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "slurmstepd")
+# Slurm looks at time limits every 30 s: what has to wait for a limit cannot be faster than that.
+CONFIGURATION = """\
+ClusterName=crossmodal-test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+SwitchType=switch/none
+MpiDefault=none
+TaskPlugin=task/none
+ProctrackType=proctrack/{tracking}
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,defer
+SlurmdParameters=config_overrides
+ReturnToService=2
+MinJobAge=600
+KillWait=30
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=256000 Gres=gpu:{gpus} State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+"""
+
+
+def reasons_to_refuse() -> list[str]:
+    """Why a Slurm must not be started here; empty when it may be."""
+    reasons = []
+    if os.environ.get("CI") not in ("true", "1") and os.environ.get("CROSSMODAL_TEST_SLURM") != "1":
+        reasons.append("it starts daemons, so it runs in CI or with CROSSMODAL_TEST_SLURM=1 only")
+    reasons += [f"{name} runs here already (process {pid})" for pid, name in running(DAEMONS)]
+    reasons += [
+        f"{path} is there: this machine has a Slurm or a munge of its own"
+        for path in ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/munge/munge.socket.2")
+        if Path(path).exists()
+    ]
+    if "SLURM_CONF" in os.environ or "SLURM_JOB_ID" in os.environ:
+        reasons.append("SLURM_CONF or SLURM_JOB_ID is set: this shell belongs to another Slurm")
+    return reasons
+
+
+def missing(names: tuple[str, ...]) -> list[str]:
+    """Programs that are not installed."""
+    return [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+
+
+def running(names: tuple[str, ...], mentioning: str = "") -> list[tuple[int, str]]:
+    """Processes of these names, as (pid, name); only those whose command line or environment mentions a text."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            name = (folder / "comm").read_text().strip()
+            zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            if name in names and not zombie:
+                told = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes() if mentioning else b""
+                if mentioning.encode() in told:
+                    found.append((int(folder.name), name))
+        except OSError:  # it ended, or belongs to somebody else
+            continue
+    return found
+
+
+class OneNode:
+    """One node with as many CPUs as asked for, real or not, plenty of memory that is not, and fake GPUs.
+
+    Attributes:
+        folder: where everything lies, under /tmp: munge wants every folder above its socket to be open to all.
+        environment: what a process needs to talk to this Slurm.
+    """
+
+    def __init__(self, cpus: int = 8, gpus: int = 2, tracking: str = "linuxproc") -> None:
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="crossmodal-slurm-", dir="/tmp"))
+        self.host = socket.gethostname().split(".")[0]
+        path = f"{folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
+        self.daemons: list[subprocess.Popen] = []
+        self._write_configuration(cpus, gpus, tracking)
+
+    def _write_configuration(self, cpus: int, gpus: int, tracking: str) -> None:
+        self.folder.chmod(0o755)
+        for name in ("munge", "state", "spool", "gpu", "bin"):
+            (self.folder / name).mkdir(mode=0o755)
+        key = self.folder / "munge" / "key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        for number in range(gpus):
+            _fake_gpu(self.folder / "gpu" / str(number))
+        text = CONFIGURATION.format(
+            folder=self.folder,
+            host=self.host,
+            user=pwd.getpwuid(os.getuid()).pw_name,
+            controller_port=_free_port(),
+            node_port=_free_port(),
+            cpus=cpus,
+            gpus=gpus,
+            tracking=tracking,
+        )
+        (self.folder / "slurm.conf").write_text(text)
+        devices = f"NodeName={self.host} Name=gpu File={self.folder}/gpu/[0-{gpus - 1}]\n"
+        # Snakemake's job step takes every SLURM_ variable from srun's environment, SLURM_CONF too.
+        srun = self.folder / "bin" / "srun"
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        srun.chmod(0o755)
+        (self.folder / "gres.conf").write_text(devices)
+
+    def start(self) -> None:
+        """Start munge and Slurm and wait until the node is idle.
+
+        Raises:
+            RuntimeError: it does not get ready; the end of the logs is in the message.
+        """
+        munge = self.folder / "munge"
+        own = {"socket": "socket", "key-file": "key", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
+        self._run("munged", "--foreground", *(f"--{option}={munge / name}" for option, name in own.items()))
+        self._wait("munge's socket", (munge / "socket").exists)
+        self._run("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
+        self._wait("slurmctld", lambda: "UP" in self.ask("scontrol", "ping"))
+        self._run("slurmd", "-D", "-f", str(self.folder / "slurm.conf"))
+        self._wait("an idle node", lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"})
+
+    def stop(self) -> None:
+        """Cancel every job, end the daemons, and make sure that nothing of this Slurm is left."""
+        if len(self.daemons) == 3:
+            self._cancel_all()
+        for daemon in reversed(self.daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        for pid, _ in self.left_over():
+            os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _cancel_all(self) -> None:
+        self.ask("scancel", "--state=PENDING")
+        self.ask("scancel", "--signal=KILL", "--full", *self.active_jobs())
+        deadline = time.monotonic() + 20
+        while self.active_jobs() and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+    def left_over(self) -> list[tuple[int, str]]:
+        """Daemons of this Slurm that still run."""
+        return running(DAEMONS, mentioning=str(self.folder))
+
+    def ask(self, *command: str) -> str:
+        """What a Slurm command prints."""
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
+        ).stdout
+
+    def active_jobs(self) -> list[str]:
+        """Ids of the jobs that wait, run or end."""
+        return self.ask("squeue", "-h", "-o", "%i").split()
+
+    def job_of(self, mark: str) -> str:
+        """Id of the running job whose comment holds a text; empty when there is none."""
+        lines = self.ask("squeue", "-h", "--states=RUNNING", "-o", "%i %k").splitlines()
+        return next((line.split()[0] for line in lines if mark in line), "")
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """Every job so far, as `scontrol show job` tells it, by id and in the order of submission."""
+        lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
+        jobs = [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
+        return {job["JobId"]: job for job in sorted(jobs, key=lambda job: int(job["JobId"]))}
+
+    def until_idle(self, seconds: float) -> None:
+        """Wait until no job is left in the queue."""
+        deadline = time.monotonic() + seconds
+        while self.active_jobs():
+            assert time.monotonic() < deadline, f"still in the queue: {self.ask('squeue')}"
+            time.sleep(0.2)
+
+    def _run(self, program: str, *options: str) -> None:
+        with (self.folder / f"{program}.out").open("w") as output:
+            self.daemons.append(
+                subprocess.Popen(
+                    ["setpriv", "--pdeathsig", "TERM", program, *options],
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for the tests, which then stop the daemons in order
+                )
+            )
+
+    def _wait(self, what: str, ready, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            ended = [daemon.args[3] for daemon in self.daemons if daemon.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                logs = "\n".join(
+                    f"--- {log}\n{''.join(log.read_text(errors='replace').splitlines(keepends=True)[-15:])}"
+                    for log in sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
+                )
+                self.stop()
+                raise RuntimeError(f"no {what} after {seconds:g} s; ended: {', '.join(ended) or 'none'}\n{logs}")
+            time.sleep(0.2)
+
+
+def _fake_gpu(path: Path) -> None:
+    """A device node that behaves as /dev/null; a plain file where only root could make one."""
+    try:
+        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    except PermissionError:
+        path.touch()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,163 @@
+"""A copy of the workflow in which Snakemake runs, locally or on the test's Slurm, and may be disturbed."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# The demo's graph on six small phantoms. A smoke training lasts seconds: too short to be caught in its middle.
+CONFIG = """\
+experiment: test
+phantom: {cases: 6, spacing: 6}
+split: {folds: 2, test_fraction: 0.34}
+methods: [teacher, student, choi2023]
+subsets: [t1ce+flair]
+"""
+EPOCHS = 16
+# The profile's own lines, with seconds in place of minutes; choi2023 alone is to meet its time limit.
+PROFILE_CHANGES = {
+    "warning: 300": "warning: 10",
+    "# runtime: min(2880, 1440 * attempt)": """runtime: "LIMIT * attempt if wildcards.method == 'choi2023' else 60\"""",
+    "slurm-init-seconds-before-status-checks: 20": "slurm-init-seconds-before-status-checks: 1",
+    "latency-wait: 60": "latency-wait: 5",
+}
+
+
+class Workspace:
+    """A folder with a copy of the workflow.
+
+    Attributes:
+        folder: where Snakemake runs; its results are in results/test.
+        environment: of Snakemake and of its jobs.
+        limit: minutes that choi2023 may train for, at its first attempt.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None, limit: int = 1) -> None:
+        self.folder = folder
+        self.results = folder / "results" / "test"
+        environment = dict(environment or os.environ)
+        self.environment = environment | {
+            "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
+            "PYTHONPATH": str(folder / "workflow"),  # before the installed package: the copy is what runs
+        }
+        for name in ("workflow", "profiles", "envs"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+        shutil.copy(REPOSITORY / "Snakefile", folder)
+        (folder / "test.yaml").write_text(CONFIG)
+        _replace(folder / "workflow/budgets/smoke.yaml", {"epochs: 2\n": f"epochs: {EPOCHS}\n"})
+        changes = {old: new.replace("LIMIT", str(limit)) for old, new in PROFILE_CHANGES.items()}
+        _replace(folder / "profiles/slurm/config.yaml", changes)
+
+    def snakemake(self, *options: str) -> "Run":
+        """Start Snakemake on the test's experiment; its output goes to a file."""
+        return Run(self, options)
+
+    def training(self, method: str, modalities: str = "t1ce+flair", seed: int = 0) -> "Training":
+        """One training of this workspace."""
+        return Training(self.results / "models" / method / modalities / f"seed{seed}" / "fold_0")
+
+
+class Run:
+    """A running Snakemake."""
+
+    def __init__(self, workspace: Workspace, options: tuple[str, ...]) -> None:
+        number = len(list(workspace.folder.glob("snakemake-*.txt")))
+        self.log = workspace.folder / f"snakemake-{number}.txt"
+        command = ["snakemake", "--configfile", "test.yaml", "--config", "budget=smoke", *options]
+        with self.log.open("w") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=workspace.folder,
+                env=workspace.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        """All that it printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status; past the time it is killed, and the test fails with the end of its output."""
+        try:
+            return self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"Snakemake did not end in {seconds:g} s:\n{self.output[-4000:]}") from None
+
+    def until(self, condition, what: str, seconds: float = 120) -> None:
+        """Wait for something to happen while it runs."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"Snakemake ended before {what}:\n{self.output[-4000:]}"
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}\n{self.output[-4000:]}"
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """End it at once, with the processes it started itself."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Training:
+    """One training, as its files show it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def rows(self) -> list[dict[str, str]]:
+        """Rows of progress.csv so far."""
+        path = self.folder / "progress.csv"
+        return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
+
+    def in_its_middle(self) -> bool:
+        """Whether an epoch is done, and many are not."""
+        return 1 <= len(self.rows()) < EPOCHS // 2
+
+    @property
+    def state(self) -> Path:
+        """The state that it goes on from."""
+        return self.folder / "state" / "state.pt"
+
+    def seconds(self) -> float:
+        """How long it took, as Snakemake's benchmark tells it."""
+        results = self.folder.parents[4]
+        path = results / "benchmarks" / "train" / self.folder.relative_to(results / "models")
+        with path.with_suffix(".tsv").open(newline="") as stream:
+            return float(next(csv.DictReader(stream, delimiter="\t"))["s"])
+
+    def process(self) -> int:
+        """The process that trains."""
+        return int((self.folder / ".lock-holder").read_text().split()[1])
+
+    def freeze(self) -> None:
+        """Stop it where it is. Slurm ends a stopped process as it ends any other: it sends it CONT first."""
+        os.kill(self.process(), signal.SIGSTOP)
+
+    def crawl_until(self, condition, seconds: float) -> None:
+        """Slow the training down, to 20 ms a second, until something happens; then freeze it."""
+        pid, deadline = self.process(), time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(1)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.02)
+        self.freeze()
+
+
+def _replace(path: Path, changes: dict[str, str]) -> None:
+    text = path.read_text()
+    for old, new in changes.items():
+        assert text.count(old) == 1, f"{path} should hold {old!r} once"
+        text = text.replace(old, new)
+    path.write_text(text)
