@@ -32,7 +32,7 @@ def variant(request, tmp_path_factory):
     """An experiment as the figures read it, its name, and each drawn figure."""
     folder = synthetic.build(tmp_path_factory.mktemp(request.param) / "made-up", **VARIANTS[request.param])
     experiment, drawings = Experiment(folder), {}
-    with mpl.rc_context(style.RC):
+    with style.settings():
         for name in figures.FIGURES:
             try:
                 drawings[name] = importlib.import_module(f"crossmodal.figures.{name}").draw(experiment)
@@ -142,9 +142,11 @@ def unpack(stream: bytes) -> bytes:
 
 
 def test_another_process_writes_the_same_bytes_without_torch(drawn, tmp_path):
+    """Another language, zone and hash seed, and settings as nnU-Net's log leaves them behind, change nothing."""
     folder, index = drawn
     code = (
-        "import sys; from crossmodal.figures import draw_figures; draw_figures(sys.argv[1], sys.argv[2]);"
+        "import sys, seaborn; seaborn.set_theme(font_scale=2.5);"
+        "from crossmodal.figures import draw_figures; draw_figures(sys.argv[1], sys.argv[2]);"
         "sys.exit('torch' in sys.modules)"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}

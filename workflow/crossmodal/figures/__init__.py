@@ -42,14 +42,12 @@ def draw_figures(folder: str | Path, out: str | Path) -> list[dict[str, Any]]:
 
 def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
     """Draw the figure `name` into <stem>.png and .pdf and return its entry for the index."""
-    import matplotlib as mpl
-
     from crossmodal.figures import style
     from crossmodal.figures.experiment import MissingDataError
 
     module = importlib.import_module(f"crossmodal.figures.{name}")
     entry = {"name": name, "title": module.TITLE, "category": module.CATEGORY}
-    with mpl.rc_context(style.RC):
+    with style.settings():
         try:
             drawing = module.draw(experiment)
             style.mark(drawing.figure, experiment.is_phantom)

@@ -2,6 +2,8 @@
 
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +99,15 @@ class Drawing:
     figure: Figure
     caption: str
     alt: str
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Matplotlib's defaults under RC, whatever a matplotlibrc or another library (nnU-Net's log, for one) has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
 
 
 def method_colour(method: str) -> str:
