@@ -140,3 +140,36 @@ def test_costs_are_averaged_over_folds_and_seeds(results):
     path.write_text("{}")
     with pytest.raises(UserError, match=r"cost\.json"):
         costs(results.folder / "models")
+
+
+def test_resources_put_what_jobs_asked_for_beside_the_most_that_one_used(results):
+    folder = results.folder / "benchmarks"
+    columns = ["s", "max_rss", "rule_name", "wildcards", "threads", "resources"]
+    for seed, seconds, memory in ((0, 60.0, 900.5), (1, 90.0, 700.0)):
+        asked = {"tmpdir": "/tmp", "runtime": 30, "mem_mb": 2000, "gpu": 1}
+        wildcards = {"method": "student", "modalities": "t1ce+flair", "seed": str(seed), "fold": "0"}
+        write_benchmark(
+            folder / "train" / f"seed{seed}.tsv", columns, seconds, memory, "train_network", wildcards, asked
+        )
+    write_benchmark(folder / "preprocess.tsv", columns, 6.0, 100.0, "preprocess_dataset", {}, {"mem_mb": 8000})
+    (folder / "plain.tsv").write_text("s\tmax_rss\n1\t2\n")  # without benchmark-extended
+    results.collect(benchmarks=folder)
+    table = pd.read_csv(results.out.with_name("resources.csv")).set_index("step")
+    assert list(table.index) == ["preprocess_dataset", "train_network"]
+    train = table.loc["train_network"]
+    assert (train.method, train.jobs, train.asked_mem_mb, train.used_mem_mb) == ("student", 2, 2000, 900.5)
+    assert (train.asked_min, train.used_min) == (30, 1.5)
+    preprocess = table.loc["preprocess_dataset"]
+    assert pd.isna(preprocess.method) and pd.isna(preprocess.asked_min) and preprocess.used_min == 0.1
+
+
+def write_benchmark(path, columns, seconds, memory, rule, wildcards, asked):
+    """A file as Snakemake writes it with benchmark-extended."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = [seconds, memory, rule, wildcards, 2, asked]
+    path.write_text("\t".join(columns) + "\n" + "\t".join(map(str, row)) + "\n")
+
+
+def test_no_benchmarks_give_an_empty_table(results):
+    results.collect(benchmarks=results.folder / "absent")
+    assert pd.read_csv(results.out.with_name("resources.csv")).empty

@@ -147,7 +147,7 @@ def test_methods_text_follows_the_recipes(experiment, templates):
     assert "25% held out for testing" in words
 
 
-@pytest.mark.parametrize("name", ["summary", "comparisons", "cost", "notes", "per_case"])
+@pytest.mark.parametrize("name", ["summary", "comparisons", "cost", "resources", "notes", "per_case"])
 def test_a_missing_table_is_no_crash(experiment, templates, name):
     (experiment / "tables" / f"{name}.csv").unlink()
     assert "How to cite" in page_of(experiment, templates)

@@ -262,11 +262,14 @@ def collect(
     cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
     out: Annotated[Path, typer.Option(help="per_case.csv to write; notes.csv goes beside it.")],
     models: Annotated[Path | None, typer.Option(help="Folder of models: writes cost.csv as well.")] = None,
+    benchmarks: Annotated[
+        Path | None, typer.Option(help="Folder of Snakemake's benchmarks: writes resources.csv as well.")
+    ] = None,
 ) -> None:
     """Stack all scores of an experiment into per_case.csv; what is missing is noted in notes.csv."""
     from crossmodal.evaluate.collect import collect as collect_scores
 
-    collect_scores(config, scores, cases, out, models)
+    collect_scores(config, scores, cases, out, models, benchmarks)
 
 
 @app.command("tables")

@@ -67,7 +67,8 @@ rule collect_scores:
         "Collect the scores of all methods"
     shell:
         "crossmodal collect --config {params.experiment:q}/config.yaml --scores {params.experiment:q}/scores"
-        " --cases {input.cases:q} --models {params.experiment:q}/models --out {output.per_case:q} 2>&1 | tee {log:q}"
+        " --cases {input.cases:q} --models {params.experiment:q}/models --benchmarks {params.experiment:q}/benchmarks"
+        " --out {output.per_case:q} 2>&1 | tee {log:q}"
 
 
 rule build_tables:

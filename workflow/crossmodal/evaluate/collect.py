@@ -1,5 +1,6 @@
-"""Stack the score files of an experiment into per_case.csv, and the costs of its models into cost.csv."""
+"""Stack the score files of an experiment into per_case.csv; what it cost into cost.csv and resources.csv."""
 
+import ast
 import json
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ PER_CASE = [*KEY, *SCORES, "patient", "split"]
 RUN = ["cohort", "method", "modalities", "seed", "fold"]
 NOTES = [*RUN, "note"]
 COST = ["method", "modalities", "train_s", "step_ms", "peak_mem_mb", "device"]
+RESOURCES = ["step", "method", "jobs", "threads", "asked_mem_mb", "used_mem_mb", "asked_min", "used_min"]
 
 
 @dataclass(frozen=True, order=True)
@@ -56,8 +58,10 @@ def expected_runs(config: dict) -> list[Run]:
     ]
 
 
-def collect(config: Path, scores: Path, cases: Path, out: Path, models: Path | None = None) -> pd.DataFrame:
-    """Write per_case.csv, notes.csv beside it (what is missing) and, given the models, cost.csv.
+def collect(
+    config: Path, scores: Path, cases: Path, out: Path, models: Path | None = None, benchmarks: Path | None = None
+) -> pd.DataFrame:
+    """Write per_case.csv, notes.csv beside it (what is missing) and, given their sources, cost.csv and resources.csv.
 
     Args:
         config: the experiment's resolved config.yaml.
@@ -65,6 +69,7 @@ def collect(config: Path, scores: Path, cases: Path, out: Path, models: Path | N
         cases: the cohort's cases.csv, for each case's patient and split.
         out: per_case.csv.
         models: folder of `<method>/<modalities>/seed<s>/fold_<k>/cost.json`.
+        benchmarks: folder of Snakemake's extended benchmark files.
 
     Raises:
         UserError: no score file at all, or one that is damaged or names an unknown case.
@@ -83,6 +88,8 @@ def collect(config: Path, scores: Path, cases: Path, out: Path, models: Path | N
     _write(pd.DataFrame(_notes(runs, found), columns=NOTES), out.with_name("notes.csv"))
     if models is not None:
         _write(costs(models), out.with_name("cost.csv"))
+    if benchmarks is not None:
+        _write(resources(benchmarks), out.with_name("resources.csv"))
     return table
 
 
@@ -108,6 +115,30 @@ def costs(models: Path) -> pd.DataFrame:
         runs=("train_s", "size"),
     ).reset_index()
     return merged[[*COST, "runs"]]
+
+
+def resources(benchmarks: Path) -> pd.DataFrame:
+    """What the jobs of each step and method asked for beside the most that one of them used.
+
+    Memory is in MB (resident, child processes included), time in minutes, and both are of a job's last attempt.
+    Files that Snakemake wrote without `benchmark-extended` say nothing of what was asked for, and are left out.
+    """
+    rows = []
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        job = pd.read_csv(path, sep="\t").iloc[-1]
+        if "resources" not in job:
+            continue
+        asked, wildcards = ast.literal_eval(job["resources"]), ast.literal_eval(job["wildcards"])
+        rows.append(
+            (
+                *(job["rule_name"], wildcards.get("method", ""), job["threads"]),
+                *(asked.get("mem_mb"), job["max_rss"], asked.get("runtime"), job["s"] / 60),
+            )
+        )
+    table = pd.DataFrame(rows, columns=[name for name in RESOURCES if name != "jobs"])
+    by_job = table.groupby(["step", "method"], sort=True)
+    merged = by_job.max().assign(jobs=by_job.size()).reset_index()
+    return merged[RESOURCES]
 
 
 def _read_scores(run: Run, path: Path, people: pd.DataFrame) -> pd.DataFrame:

@@ -140,16 +140,45 @@ def gain_table(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def cost_tables(experiment: Experiment) -> list[dict[str, Any]]:
+    """What trainings cost, and what jobs asked for beside what they used; none that was not measured."""
+    return [table for table in (training_cost(experiment), asked_and_used(experiment)) if table is not None]
+
+
+def training_cost(experiment: Experiment) -> dict[str, Any] | None:
     """cost.csv, with whatever further columns it has."""
     table = experiment.optional_table("cost")
     if table.empty:
-        return []
+        return None
     names = {"method": "Method", "modalities": "Given", "train_s": "Training, min", "step_ms": "Step, ms"}
     names |= {"peak_mem_mb": "Peak memory, MB", "device": "Device"}
     headings = [names.get(c, c.replace("_", " ")) for c in table.columns]
     rows = [[cost_cell(column, row[column]) for column in table.columns] for row in table.to_dict("records")]
     caption = "Time and memory of each training as measured in this run; they vary from machine to machine."
-    return [{"id": "table-cost", "title": "Training", "headings": headings, "rows": rows, "caption": caption}]
+    return {"id": "table-cost", "title": "Training", "headings": headings, "rows": rows, "caption": caption}
+
+
+def asked_and_used(experiment: Experiment) -> dict[str, Any] | None:
+    """resources.csv: where a cluster's queue would be shorter, and where a job came near its limit."""
+    table = experiment.optional_table("resources")
+    if table.empty:
+        return None
+    headings = ["Step", "Method", "Jobs", "Threads", "Memory asked, GB", "Most used, GB"]
+    headings += ["Time asked, min", "Longest, min"]
+    rows = [
+        [
+            *(cell(r.step.replace("_", " ")), cell(EMPTY, "") if pd.isna(r.method) else cell(method_label(r.method))),
+            *(number(r.jobs, ".0f"), number(r.threads, ".0f")),
+            *(number(r.asked_mem_mb / 1000, ".1f"), number(r.used_mem_mb / 1000, ".1f")),
+            *(number(r.asked_min, ".0f"), number(r.used_min, ".1f")),
+        ]
+        for r in table.itertuples()
+    ]
+    caption = (
+        "What each kind of job asked for, beside the most that one of them used in its last attempt: main memory with "
+        "that of its child processes, and time. A limit far above the use makes a job wait in a cluster's queue."
+    )
+    title = "Asked for and used"
+    return {"id": "table-resources", "title": title, "headings": headings, "rows": rows, "caption": caption}
 
 
 def cost_cell(column: str, value: Any) -> dict[str, Any]:
