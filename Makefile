@@ -29,7 +29,7 @@ demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/r
 	@echo "The report is results/demo/report.html"
 
 test: env  ## all tests but those that need a Slurm
-	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile -m "not slurm"
+	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slurm"
 
 test-slurm: env  ## the workflow on a one-node Slurm of its own: in CI, or with CROSSMODAL_TEST_SLURM=1
 	@$(BIN)/python tests/slurm/prepare.py

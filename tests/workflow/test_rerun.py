@@ -5,6 +5,7 @@ The workflow is copied, since files of it are changed.
 """
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import nibabel as nib
@@ -159,6 +161,18 @@ def test_a_killed_training_goes_on_and_a_strange_name_is_only_a_name(experiment:
     predictions = experiment.results / "predictions" / "brats" / "hinton2015" / "t1ce+flair" / "seed0" / "fold_0"
     assert [path.name for path in predictions.glob("*.nii.gz")] == [f"{HOSTILE}.nii.gz"]
     assert not list(experiment.folder.rglob("x"))
+
+
+@pytest.mark.slow
+def test_what_jobs_asked_for_and_what_made_them_is_written_down(experiment: Experiment) -> None:
+    rows = list(csv.DictReader((experiment.results / "tables" / "resources.csv").open(newline="")))
+    trained = {row["method"]: row for row in rows if row["step"] == "train_network"}
+    assert sorted(trained) == ["hinton2015", "teacher"]
+    for row in trained.values():
+        assert float(row["used_mem_mb"]) > 0 and 0 < float(row["used_min"]) < float(row["asked_min"])
+        assert float(row["asked_mem_mb"]) >= 1000 * TINY_BUDGET["memory_gb"]
+    versions = json.loads((experiment.results / "versions.json").read_text())
+    assert versions["torch"] == version("torch"), "two runs with the same version name it once"
 
 
 @pytest.mark.slow

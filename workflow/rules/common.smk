@@ -1,4 +1,5 @@
 # The resolved config and every helper function of the workflow.
+import json
 import os
 import platform
 from importlib.metadata import version
@@ -182,6 +183,16 @@ def all_of(pattern):
     ]
 
 
+def versions_used(path):
+    """Versions that made an experiment: this environment's, after others that earlier runs of it used."""
+    used = json.loads(path.read_text()) if path.exists() else {}
+    now = {name: version(name) for name in ("crossmodal", "nnunetv2", "torch", "snakemake", "numpy")}
+    for name, value in {"python": platform.python_version(), **now}.items():
+        earlier = used[name].split(", ") if name in used else []
+        used[name] = ", ".join(dict.fromkeys([*earlier, value]))
+    return used
+
+
 def figures_of():
     """Whose figures `snakemake figures` draws: the experiment's when it has tables, else the reference's."""
     has_tables = Path(RESULTS, "tables", "per_case.csv").exists()
@@ -194,8 +205,4 @@ onstart:
     except UserError as error:
         raise WorkflowError(str(error)) from None
     write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT)
-    write_json(
-        f"{RESULTS}/versions.json",
-        {"python": platform.python_version()}
-        | {name: version(name) for name in ("crossmodal", "nnunetv2", "torch", "snakemake", "numpy")},
-    )
+    write_json(f"{RESULTS}/versions.json", versions_used(Path(RESULTS, "versions.json")))
