@@ -1,7 +1,7 @@
 """Write the table of docs/methods.md from an experiment in which every recipe was trained once.
 
 snakemake --cores 2 --configfile bench/methods.yaml
-python bench/methods_table.py results/methods-demo-phantom docs/methods.md
+python bench/methods_table.py results/methods docs/methods.md
 """
 
 import sys
