@@ -64,4 +64,5 @@ def another_run(slurm: OneNode, story: Story) -> Iterator:
     yield start
     for run in started:
         run.kill()
-    subprocess.run(["snakemake", "--unlock"], cwd=story.workspace.folder, env=story.workspace.environment, check=False)
+    unlock = ["snakemake", "--unlock", "--configfile", "test.yaml", "--config", "budget=smoke"]
+    subprocess.run(unlock, cwd=story.workspace.folder, env=story.workspace.environment, check=False)

@@ -63,6 +63,11 @@ class Workspace:
         return Training(self.results / "models" / method / modalities / f"seed{seed}" / "fold_0")
 
 
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """A running Snakemake."""
 
@@ -79,6 +84,7 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_hear_interrupts,
             )
 
     @property
