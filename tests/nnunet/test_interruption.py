@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,26 @@ def test_deterministic_kernels_change_no_bit_on_a_cpu(tiny_dataset: Path, tmp_pa
         assert manifest.get("deterministic", False) == deterministic
         weights.append(manifest["weights_sha256"])
     assert weights[0] == weights[1]
+
+
+POOL = """
+from multiprocessing import Process
+from time import sleep
+from crossmodal import cli
+def command():
+    worker = Process(target=sleep, args=(60,))
+    worker.start()
+    worker.terminate()
+    worker.join(20)
+    print(worker.exitcode)
+    worker.kill()
+cli.app = command
+cli.main()
+"""
+
+
+def test_a_shell_that_ignores_term_does_not_make_a_command_ignore_it():
+    """A pool ends its processes by TERM: nnU-Net's planning hung in Slurm jobs, whose shells ignore it."""
+    shell = ["bash", "-c", 'trap "" TERM; "$@"', "bash", sys.executable, "-c", POOL]
+    ended = subprocess.run(shell, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == str(-signal.SIGTERM)

@@ -3,6 +3,7 @@
 Commands import what they need when they run: `crossmodal --help` must not wait for torch.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -408,6 +409,10 @@ def restore(
 
 def main() -> None:
     """Entry point of `crossmodal`: a user's mistake, or a disk's fault, ends in one message and exit code 1."""
+    # In a cluster's job the shell ignores TERM (rules/common.smk) and hands that on. A pool ends its processes by it,
+    # nnU-Net's own pools too, and would wait for ever for those that ignore it.
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         app()
     except UserError as error:
