@@ -84,7 +84,7 @@ def test_the_log_of_a_failed_job_is_shown(story: Story, another_run):
     arrays.unlink()
     try:
         run = another_run("--retries", "0", target)
-        assert run.wait(120) == 1
+        assert run.wait(400) == 1
     finally:
         arrays.write_bytes(content)
     assert "preprocessed cases are there: build the dataset again" in run.output, run.output[-4000:]
@@ -97,8 +97,8 @@ def test_interrupting_snakemake_cancels_its_jobs(slurm: OneNode, story: Story, a
     training.freeze()
     job = slurm.job_of("train_network_wildcards_student")
     run.process.send_signal(signal.SIGINT)
-    assert run.wait(90) != 0
-    slurm.until_idle(45)
+    assert run.wait(300) != 0
+    slurm.until_idle(150)
     assert slurm.jobs()[job]["JobState"] == "CANCELLED"
     assert training.state.exists(), "the cancelled training did not save its state"
 

@@ -100,7 +100,7 @@ class Run:
             self.kill()
             raise AssertionError(f"Snakemake did not end in {seconds:g} s:\n{self.output[-4000:]}") from None
 
-    def until(self, condition, what: str, seconds: float = 120) -> None:
+    def until(self, condition, what: str, seconds: float = 300) -> None:
         """Wait for something to happen while it runs."""
         deadline = time.monotonic() + seconds
         while not condition():
