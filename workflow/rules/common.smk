@@ -29,11 +29,13 @@ RESULTS = f"results/{EXPERIMENT['experiment']}"
 LOGS = f"logs/{EXPERIMENT['experiment']}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 BUDGET = EXPERIMENT["budget_settings"]
+RECIPE_HASHES = {method: sha256_of(recipes.essence(recipe)) for method, recipe in EXPERIMENT["recipes"].items()}
 COHORTS = EXPERIMENT["cohorts"]
 SEEDS = EXPERIMENT["seeds"]
 FOLDS = EXPERIMENT["folds"]
 # Jobs on one machine share its GPUs through --resources gpu=N (docs/cluster.md).
 GPUS_PER_JOB = 0 if EXPERIMENT["device"] == "cpu" else 1
+DEVICE_OPTIONS = ["--device", EXPERIMENT["device"]] + ["--deterministic"] * EXPERIMENT["deterministic"]
 # A network is named by {method}/{modalities}/seed{seed}, and one of its trainings by fold_{fold}.
 MODEL = f"{RESULTS}/models/{{method}}/{{modalities}}/seed{{seed}}"
 MANIFEST = f"{MODEL}/fold_{{fold}}/manifest.json"
@@ -112,18 +114,12 @@ def teacher_manifest(wildcards):
     if needed is None:
         return []
     method, modalities = needed
-    return expand(
-        MANIFEST,
-        method=method,
-        modalities=modalities,
-        seed=wildcards.seed,
-        fold=wildcards.fold,
-    )
+    return MANIFEST.format(method=method, modalities=modalities, seed=wildcards.seed, fold=wildcards.fold)
 
 
 def teacher_option(wildcards, input):
     """--teacher MODEL_DIR, for a recipe that needs one."""
-    return ["--teacher", Path(input.teacher[0]).parents[1]] if input.teacher else []
+    return ["--teacher", Path(input.teacher).parents[1]] if input.teacher else []
 
 
 def override_options(wildcards):
@@ -137,7 +133,7 @@ def override_options(wildcards):
 
 def recipe_hash(wildcards):
     """Changes when the resolved recipe does, and not when a comment, its title or its citation does."""
-    return sha256_of(recipes.essence(EXPERIMENT["recipes"][wildcards.method]))
+    return RECIPE_HASHES[wildcards.method]
 
 
 def networks_trained(wildcards):
@@ -158,17 +154,15 @@ def training_minutes(wildcards, attempt):
 
 def trained_model(wildcards):
     """Manifest of the network that serves a prediction."""
-    return expand(
-        MANIFEST,
-        method=wildcards.method,
-        modalities=experiments.model_subset(EXPERIMENT, wildcards.method, wildcards.modalities),
-        seed=wildcards.seed,
-        fold=wildcards.fold,
-    )
+    modalities = experiments.model_subset(EXPERIMENT, wildcards.method, wildcards.modalities)
+    return MANIFEST.format(method=wildcards.method, modalities=modalities, seed=wildcards.seed, fold=wildcards.fold)
 
 
 def all_of(pattern):
-    """A file pattern expanded over all that is scored."""
+    """A file pattern expanded over all that is scored.
+
+    Rules ask for it through a function: Snakemake hashes a plain list of n files n times.
+    """
     return [
         path
         for method in EXPERIMENT["methods"]

@@ -1,7 +1,7 @@
 rule collect_figure_data:
     input:
         per_case=rules.collect_scores.output.per_case,
-        predictions=all_of(PREDICTIONS),
+        predictions=lambda wildcards: all_of(PREDICTIONS),
         cases=rules.check_cohort.output.cases,
     output:
         f"{RESULTS}/figure_data/curves.csv",

@@ -16,16 +16,15 @@ rule predict_cases:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
-        model=lambda wildcards, input: Path(input.model[0]).parents[1],
-        device=EXPERIMENT["device"],
-        deterministic="--deterministic" if EXPERIMENT["deterministic"] else "",
+        model=lambda wildcards, input: Path(input.model).parents[1],
+        device=DEVICE_OPTIONS,
     message:
         "Predict {wildcards.cohort} with {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold},"
         " seed {wildcards.seed}"
     shell:
         "crossmodal predict-cases --model {params.model:q} --fold {wildcards.fold} --cases {input.cases:q}"
         " --cohort {wildcards.cohort:q} --modalities {wildcards.modalities} --out {output:q}"
-        " --device {params.device} --threads {threads} {params.deterministic} 2>&1 | tee {log:q}"
+        " {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule score_predictions:
@@ -40,7 +39,7 @@ rule score_predictions:
         CONDA
     threads: 1
     resources:
-        mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     message:
         "Score {wildcards.method} on {wildcards.modalities} of {wildcards.cohort}, fold {wildcards.fold},"
@@ -52,7 +51,7 @@ rule score_predictions:
 
 rule collect_scores:
     input:
-        scores=all_of(SCORES),
+        scores=lambda wildcards: all_of(SCORES),
         cases=rules.check_cohort.output.cases,
     output:
         per_case=f"{RESULTS}/tables/per_case.csv",

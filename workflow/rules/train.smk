@@ -21,11 +21,10 @@ rule train_network:
         mem_mb=training_memory,
         runtime=training_minutes,
     params:
-        dataset=subpath(input.dataset, parent=True),
-        out=subpath(output.manifest, ancestor=2),
+        dataset=f"{RESULTS}/nnunet",
+        out=MODEL,
         budget=EXPERIMENT["budget"],
-        device=EXPERIMENT["device"],
-        deterministic="--deterministic" if EXPERIMENT["deterministic"] else "",
+        device=DEVICE_OPTIONS,
         teacher=teacher_option,
         overrides=override_options,
         recipe=recipe_hash,
@@ -35,4 +34,4 @@ rule train_network:
         "crossmodal train --method {wildcards.method:q} {params.overrides:q} --modalities {wildcards.modalities}"
         " --fold {wildcards.fold} --seed {wildcards.seed} --budget {params.budget:q}"
         " --dataset {params.dataset:q} {params.teacher:q} --out {params.out:q}"
-        " --device {params.device} {params.deterministic} 2>&1 | tee {log:q}"
+        " {params.device:q} 2>&1 | tee {log:q}"
