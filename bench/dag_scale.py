@@ -3,8 +3,9 @@
     python bench/dag_scale.py [--rounds 3] [--jobs 100 1000 10000]
 
 The experiment: 14 methods × 15 subsets × folds × seeds, cut to about so many jobs; the bare workflow has the same
-chains (train, predict, score, collect) without a config, a function or a resource. Times are processor seconds,
-which a busy machine stretches less than the clock's; both take turns, and the median of the rounds is shown.
+chains (train, predict, score, collect), file names and logs, without teachers, a config, a function or a resource.
+Times are processor seconds, which a busy machine stretches less than the clock's; both take turns, and the median of
+the rounds is shown.
 """
 
 import argparse
@@ -22,28 +23,32 @@ METHODS = [
     *("hinton2015", "romero2015", "zagoruyko2017", "hu2020", "wang2023"),
     *("modality_dropout", "modality_dropout_distilled"),
 ]
-BARE = """\
+NETWORK = "{method}/{modalities}/seed{seed}/fold_{fold}"
+BARE = f"""\
 rule all:
-    input: expand("score/{{n}}.csv", n=range({number}))
-rule collect:
-    input: rules.all.input
-    output: "table.csv"
-    shell: "cat {{input}} > {{output}}"
+    input: "table.csv"
 rule dataset:
-    output: "dataset"
-    shell: "touch {{output}}"
+    output: directory("nnunet/preprocessed"), "nnunet/manifest.json", "cases.csv"
+    shell: "dataset {{output}}"
 rule train:
-    input: "dataset"
-    output: "model/{{n}}/checkpoint.pth", "model/{{n}}/manifest.json"
-    shell: "touch {{output}}"
+    input: rules.dataset.output
+    output: "models/{NETWORK}/checkpoint_final.pth", "models/{NETWORK}/manifest.json"
+    log: "logs/train/{NETWORK}.log"
+    shell: "train {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
 rule predict:
-    input: "model/{{n}}/manifest.json", "dataset"
-    output: directory("prediction/{{n}}")
-    shell: "mkdir {{output}}"
+    input: "models/{NETWORK}/manifest.json", "cases.csv"
+    output: directory("predictions/{{cohort}}/{NETWORK}")
+    log: "logs/predict/{{cohort}}/{NETWORK}.log"
+    shell: "predict {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
 rule score:
-    input: "prediction/{{n}}", "dataset"
-    output: "score/{{n}}.csv"
-    shell: "touch {{output}}"
+    input: "predictions/{{cohort}}/{NETWORK}", "cases.csv"
+    output: "scores/{{cohort}}/{NETWORK}.csv"
+    log: "logs/score/{{cohort}}/{NETWORK}.log"
+    shell: "score {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
+rule collect:
+    input: expand("scores/test/{NETWORK}.csv", method="m", modalities="s", seed=0, fold=range(@number@))
+    output: "table.csv"
+    shell: "collect {{input}} > {{output}}"
 """
 
 
@@ -90,7 +95,7 @@ def measure(jobs: int, rounds: int) -> tuple[Run, Run]:
         ours_options = ["--snakefile", str(REPOSITORY / "Snakefile"), "--configfile", str(folder / "experiment.yaml")]
         profile = ["--workflow-profile", str(REPOSITORY / "profiles" / "default")]
         ours = [dry_run(folder, *ours_options, *profile)]
-        (folder / "Snakefile").write_text(BARE.format(number=round((ours[0].jobs - 2) / 3)))
+        (folder / "Snakefile").write_text(BARE.replace("@number@", str(round((ours[0].jobs - 3) / 3))))
         bare = []
         while len(bare) < rounds:
             bare.append(dry_run(folder, "--workflow-profile", "none"))

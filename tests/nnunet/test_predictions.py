@@ -14,6 +14,7 @@ from crossmodal.errors import UserError
 from crossmodal.evaluate.score import read_cases
 from crossmodal.nnunet.predict import Predictor, predict_cases
 from interrupted import Killed, cut_off_at, run
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 CPU = torch.device("cpu")
 
@@ -41,6 +42,25 @@ def test_a_training_done_again_predicts_the_same_bytes(
     predict_cases(model, 0, cases, "t2", tmp_path / "a", CPU)
     predict_cases(tmp_path / "again", 0, cases, "t2", tmp_path / "b", CPU)
     assert contents(tmp_path / "a") == contents(tmp_path / "b") and len(contents(tmp_path / "a")) == 3
+
+
+@pytest.mark.parametrize("axes", [None, (0, 1)])
+@pytest.mark.parametrize("longer", [0, 1], ids=["one tile", "three tiles"])
+def test_tiles_in_pairs_give_what_nnunets_predictor_gives(model: Path, longer: int, axes: tuple | None) -> None:
+    ours = Predictor(model, None, CPU).predictor
+    theirs = nnUNetPredictor.__new__(nnUNetPredictor)
+    theirs.__dict__ |= ours.__dict__ | {"allowed_mirroring_axes": axes, "use_mirroring": axes is not None}
+    ours.__dict__ |= theirs.__dict__
+    shape = [size + longer * (size if number == 0 else 0) for number, size in enumerate(patch_of(model))]
+    data = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    expected = theirs.predict_logits_from_preprocessed_data(data)
+    found = ours.predict_logits_from_preprocessed_data(data)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(found, expected, rtol=0.002, atol=0.002)  # logits in half precision
+
+
+def patch_of(model: Path) -> list[int]:
+    return json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]["patch_size"]
 
 
 def test_a_kill_loses_one_case_and_shows_no_half_a_folder(
