@@ -25,7 +25,7 @@ from pathlib import Path
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 BUDGET = {
     "title": "kill stress",
-    "epochs": 15,
+    "epochs": 60,
     "steps_per_epoch": 6,
     "val_steps_per_epoch": 1,
     "spacing": [6, 6, 6],
