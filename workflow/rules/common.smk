@@ -117,15 +117,11 @@ def teacher_manifest(wildcards):
     return MANIFEST.format(method=method, modalities=modalities, seed=wildcards.seed, fold=wildcards.fold)
 
 
-def teacher_option(wildcards, input):
-    """--teacher MODEL_DIR, for a recipe that needs one."""
-    return ["--teacher", Path(input.teacher).parents[1]] if input.teacher else []
-
-
-def override_options(wildcards):
-    """--set key=value for each override of this method's recipe."""
+def recipe_options(wildcards, input):
+    """--teacher MODEL_DIR for a recipe that needs one, and --set key=value for each override of it."""
+    options = ["--teacher", Path(input.teacher).parents[1]] if input.teacher else []
     changes = EXPERIMENT["overrides"].get(wildcards.method, {})
-    options = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    options += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     if EXPERIMENT["methods_folder"]:
         options += ["--methods-folder", EXPERIMENT["methods_folder"]]
     return options

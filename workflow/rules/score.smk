@@ -14,7 +14,7 @@ rule predict_cases:
     resources:
         gpu=GPUS_PER_JOB,
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        runtime=240,  # another attempt goes on from the cases that are done
     params:
         model=lambda wildcards, input: Path(input.model).parents[1],
         device=DEVICE_OPTIONS,
@@ -39,8 +39,8 @@ rule score_predictions:
         CONDA
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=4000,
+        runtime=240,
     message:
         "Score {wildcards.method} on {wildcards.modalities} of {wildcards.cohort}, fold {wildcards.fold},"
         " seed {wildcards.seed}"

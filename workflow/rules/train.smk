@@ -25,13 +25,12 @@ rule train_network:
         out=MODEL,
         budget=EXPERIMENT["budget"],
         device=DEVICE_OPTIONS,
-        teacher=teacher_option,
-        overrides=override_options,
+        options=recipe_options,
         recipe=recipe_hash,
     message:
         "Train {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold}, seed {wildcards.seed}"
     shell:
-        "crossmodal train --method {wildcards.method:q} {params.overrides:q} --modalities {wildcards.modalities}"
+        "crossmodal train --method {wildcards.method:q} --modalities {wildcards.modalities}"
         " --fold {wildcards.fold} --seed {wildcards.seed} --budget {params.budget:q}"
-        " --dataset {params.dataset:q} {params.teacher:q} --out {params.out:q}"
+        " --dataset {params.dataset:q} --out {params.out:q} {params.options:q}"
         " {params.device:q} 2>&1 | tee {log:q}"
