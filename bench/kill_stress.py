@@ -55,11 +55,11 @@ class Outcome:
     """What happened to one method."""
 
     kills: list[str] = field(default_factory=list)  # where the training stood at each kill
-    resumed_from: list[int] = field(default_factory=list)  # steps, of the processes that finished an epoch
+    resumed_from: set[int] = field(default_factory=set)  # steps, of the processes that finished an epoch
     oldest_s: float = 0.0  # age of the newest state at a kill, at most
     cut: int = 0
     fell_back: int = 0
-    same: bool = False
+    same: bool = True  # of every training that came to its end
 
 
 def train(method: str, dataset: Path, out: Path, teacher: Path | None) -> None:
@@ -102,11 +102,17 @@ def trained(method: str, dataset: Path, out: Path, teacher: Path | None) -> floa
 
 
 def stress(
-    method: str, dataset: Path, out: Path, teacher: Path | None, seconds: float, kills: int, chance: random.Random
-) -> Outcome:
+    method: str, dataset: Path, out: Path, teacher: Path | None, seconds: float, kills: int, chance: random.Random,
+    case: Path, expected: dict,
+) -> Outcome:  # fmt: skip
     """Train through so many kills, starting anew when a training ends before its kill."""
     outcome = Outcome()
     newest, fold = out / "fold_0" / "state" / "state.pt", out / "fold_0"
+
+    def judge() -> None:
+        outcome.resumed_from |= {int(row["resumed_from"]) for row in progress(out)}
+        outcome.same = outcome.same and results(out, case) == expected
+
     while len(outcome.kills) < kills:
         process = start(method, dataset, out, teacher)
         try:
@@ -117,6 +123,7 @@ def stress(
             note(outcome, fold, newest)
             if outcome.kills[-1] == "at the end":
                 trained(method, dataset, out, teacher)  # finds it finished
+                judge()
                 shutil.rmtree(fold)
             if len(outcome.kills) % 4 == 0 and newest.exists():
                 os.truncate(newest, chance.randrange(newest.stat().st_size))
@@ -124,10 +131,11 @@ def stress(
         else:
             if process.returncode:
                 sys.exit((out / "messages.log").read_text(encoding="utf-8"))
+            judge()
             shutil.rmtree(fold)
     trained(method, dataset, out, teacher)
+    judge()
     outcome.fell_back = (out / "messages.log").read_text(encoding="utf-8").count("damaged or cut short")
-    outcome.resumed_from = sorted({int(row["resumed_from"]) for row in progress(out)})
     return outcome
 
 
@@ -203,13 +211,13 @@ def main() -> None:
             teacher = folder / "teacher" if method in ("hinton2015", "romero2015") else None
             seconds = trained(method, dataset, folder / "one" / method, teacher)
             share = options.kills // len(METHODS)
-            found = stress(method, dataset, folder / "many" / method, teacher, seconds, share, chance)
-            same = results(folder / "one" / method, case) == results(folder / "many" / method, case)
+            expected = results(folder / "one" / method, case)
+            found = stress(method, dataset, folder / "many" / method, teacher, seconds, share, chance, case, expected)
             where = [found.kills.count(place) for place in ("before the first state", "after a state", "at the end")]
             print(
                 f"| {method} | {seconds:.1f} | {len(found.kills)} | {' / '.join(map(str, where))} | "
                 f"{found.cut}, {found.fell_back} | {found.oldest_s:.1f} s | "
-                f"{', '.join(map(str, found.resumed_from))} | {'yes' if same else 'NO'} |",
+                f"{', '.join(map(str, sorted(found.resumed_from)))} | {'yes' if found.same else 'NO'} |",
                 flush=True,
             )
 
