@@ -3,9 +3,9 @@
     python bench/dag_scale.py [--rounds 3] [--jobs 100 1000 10000]
 
 The experiment: 14 methods × 15 subsets × folds × seeds, cut to about so many jobs; the bare workflow has the same
-chains (train, predict, score, collect), file names and logs, without teachers, a config, a function or a resource.
-Times are processor seconds, which a busy machine stretches less than the clock's; both take turns, and the median of
-the rounds is shown.
+chains (train, predict, score, collect), file names, logs and fixed resources, without a config, a teacher, a
+parameter, a message or a function. Times are processor seconds, which a busy machine stretches less than the clock's;
+both take turns, and the median of the rounds is shown.
 """
 
 import argparse
@@ -34,16 +34,19 @@ rule train:
     input: rules.dataset.output
     output: "models/{NETWORK}/checkpoint_final.pth", "models/{NETWORK}/manifest.json"
     log: "logs/train/{NETWORK}.log"
+    resources: gpu=1, mem_mb=4000, runtime=240
     shell: "train {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
 rule predict:
     input: "models/{NETWORK}/manifest.json", "cases.csv"
     output: directory("predictions/{{cohort}}/{NETWORK}")
     log: "logs/predict/{{cohort}}/{NETWORK}.log"
+    resources: gpu=1, mem_mb=4000, runtime=240
     shell: "predict {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
 rule score:
     input: "predictions/{{cohort}}/{NETWORK}", "cases.csv"
     output: "scores/{{cohort}}/{NETWORK}.csv"
     log: "logs/score/{{cohort}}/{NETWORK}.log"
+    resources: gpu=1, mem_mb=4000, runtime=240
     shell: "score {{wildcards.method}} {{wildcards.modalities}} {{wildcards.fold}} {{input}} {{output}} > {{log}}"
 rule collect:
     input: expand("scores/test/{NETWORK}.csv", method="m", modalities="s", seed=0, fold=range(@number@))

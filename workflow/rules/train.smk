@@ -21,16 +21,13 @@ rule train_network:
         mem_mb=training_memory,
         runtime=training_minutes,
     params:
-        dataset=f"{RESULTS}/nnunet",
         out=MODEL,
-        budget=EXPERIMENT["budget"],
-        device=DEVICE_OPTIONS,
+        settings=["--dataset", f"{RESULTS}/nnunet", "--budget", EXPERIMENT["budget"], *DEVICE_OPTIONS],
         options=recipe_options,
         recipe=recipe_hash,
     message:
         "Train {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold}, seed {wildcards.seed}"
     shell:
         "crossmodal train --method {wildcards.method:q} --modalities {wildcards.modalities}"
-        " --fold {wildcards.fold} --seed {wildcards.seed} --budget {params.budget:q}"
-        " --dataset {params.dataset:q} --out {params.out:q} {params.options:q}"
-        " {params.device:q} 2>&1 | tee {log:q}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} {params.settings:q} {params.options:q}"
+        " --out {params.out:q} 2>&1 | tee {log:q}"
