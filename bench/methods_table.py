@@ -14,6 +14,11 @@ from crossmodal.files import write_text
 START, END = "<!-- methods:start -->", "<!-- methods:end -->"
 
 
+def short(number: float) -> str:
+    """Two digits, without an exponent."""
+    return f"{float(f'{number:.2g}'):g}"
+
+
 def terms(progress: pd.DataFrame) -> list[str]:
     """One line for each distillation term: start, end, and the gradient ratio."""
     lines = []
@@ -21,7 +26,7 @@ def terms(progress: pd.DataFrame) -> list[str]:
         ratio = progress[f"gradient_ratio:{name}"].dropna()
         lines.append(
             f"{name}: {progress[name].iloc[0]:.3g} → {progress[name].iloc[-1]:.3g}; "
-            f"ratio {ratio.median():.2g} ({ratio.iloc[0]:.2g} to {ratio.iloc[-1]:.2g})"
+            f"ratio {short(ratio.median())} ({short(ratio.iloc[0])} to {short(ratio.iloc[-1])})"
         )
     return lines
 
