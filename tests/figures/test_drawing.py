@@ -176,3 +176,15 @@ def test_colours_of_methods_can_be_told_apart():
 def test_a_method_of_ones_own_keeps_its_colour():
     assert style.method_colour("my_method") == style.method_colour("my_method")
     assert style.method_colour("my_method") not in (style.method_colour("student"), style.method_colour("teacher"))
+
+
+def test_a_position_has_six_decimals():
+    """The solver of the layout differs in the last bit from one process to the next, with the memory's addresses."""
+    with style.settings():
+        figure = style.new_figure(style.TWO_COLUMNS, 3)
+        figure.subplots(3, 7)
+        style.lay_out(figure)
+    bounds = [value for axes in figure.axes for value in axes.get_position(original=True).bounds]
+    assert bounds == pytest.approx([round(value, 6) for value in bounds], abs=1e-12)
+    figure.draw_without_rendering()
+    assert bounds == [value for axes in figure.axes for value in axes.get_position(original=True).bounds]
