@@ -209,7 +209,7 @@ def predict(
 
 @app.command("predict-cases")
 def predict_cases(
-    model: Annotated[Path, typer.Option(help="A model folder.")],
+    model: Annotated[Path, typer.Option(help="A model folder, or the manifest.json of one of its folds.")],
     cases: Annotated[Path, typer.Option(help="cases.csv.")],
     cohort: Annotated[str, typer.Option(help="Which cohort of cases.csv.")],
     modalities: Annotated[str, typer.Option(help="What the network is shown.")],
@@ -230,7 +230,8 @@ def predict_cases(
 
         torch.set_num_threads(threads)
         rows = prediction.cases_to_predict(read_cases(cases), cohort, fold)
-        prediction.predict_cases(model, fold, rows, modalities, out, torch.device(kind), deterministic)
+        folder = model.parents[1] if model.is_file() else model
+        prediction.predict_cases(folder, fold, rows, modalities, out, torch.device(kind), deterministic)
 
 
 def _budget(name: str) -> dict:

@@ -16,13 +16,9 @@ rule predict_cases:
         mem_mb=lambda wildcards, attempt: 12000 * attempt,
         runtime=240,  # another attempt goes on from the cases that are done
     params:
-        model=lambda wildcards, input: Path(input.model).parents[1],
         device=DEVICE_OPTIONS,
-    message:
-        "Predict {wildcards.cohort} with {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold},"
-        " seed {wildcards.seed}"
     shell:
-        "crossmodal predict-cases --model {params.model:q} --fold {wildcards.fold} --cases {input.cases:q}"
+        "crossmodal predict-cases --model {input.model:q} --fold {wildcards.fold} --cases {input.cases:q}"
         " --cohort {wildcards.cohort:q} --modalities {wildcards.modalities} --out {output:q}"
         " {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
@@ -41,9 +37,6 @@ rule score_predictions:
     resources:
         mem_mb=4000,
         runtime=240,
-    message:
-        "Score {wildcards.method} on {wildcards.modalities} of {wildcards.cohort}, fold {wildcards.fold},"
-        " seed {wildcards.seed}"
     shell:
         "crossmodal score --predictions {input.predictions:q} --cases {input.cases:q}"
         " --cohort {wildcards.cohort:q} --out {output:q} --workers {threads} 2>&1 | tee {log:q}"

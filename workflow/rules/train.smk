@@ -25,8 +25,6 @@ rule train_network:
         settings=["--dataset", f"{RESULTS}/nnunet", "--budget", EXPERIMENT["budget"], *DEVICE_OPTIONS],
         options=recipe_options,
         recipe=recipe_hash,
-    message:
-        "Train {wildcards.method} on {wildcards.modalities}, fold {wildcards.fold}, seed {wildcards.seed}"
     shell:
         "crossmodal train --method {wildcards.method:q} --modalities {wildcards.modalities}"
         " --fold {wildcards.fold} --seed {wildcards.seed} {params.settings:q} {params.options:q}"
