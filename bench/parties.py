@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from crossmodal.config import load_budget, read_yaml
-from crossmodal.device import resolved_precision
+from crossmodal.device import keep_freed_memory, resolved_precision
 from crossmodal.distill import recipe as recipes
 from crossmodal.distill.train import read_dataset
 from crossmodal.distill.trainer import DistillationTrainer
@@ -85,6 +85,7 @@ def ours(
     method: str, subset: str, dataset: Path, scratch: Path, budget: dict, device: torch.device
 ) -> DistillationTrainer:
     """This project's trainer for a method; a teacher that is trained beforehand gets the weights it starts from."""
+    keep_freed_memory()  # as `crossmodal train` does
     plans, dataset_json, _ = read_dataset(dataset)
     recipe = recipe_of(method)
     settings = {"method": method, "recipe": recipe, "students": [subset], "seed": SEED, "budget": budget}

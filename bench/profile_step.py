@@ -2,8 +2,9 @@
 
     python bench/profile_step.py [--steps 40] [--tiny] [--device cpu]
 
-Each column is a trainer in this process; they take steps in turn. Medians in ms. Parts are timed from outside, by
-functions put around nnU-Net's own and ours, with the device waited for at both ends of each part.
+Each column is a trainer in this process, so that all of them keep freed memory as ours do; they take steps in turn.
+Medians in ms. Parts are timed from outside, by functions put around nnU-Net's own and ours, with the device waited
+for at both ends of each part.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Which GPU a step takes, with a driver's listing that is made up and without torch."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -157,3 +158,20 @@ def test_a_killed_training_frees_its_gpu(holders):
     start = time.monotonic()
     assert holders().gpu() == taken
     assert time.monotonic() - start < 15
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_for_the_next_array():
+    code = (
+        "import resource, numpy as np; from crossmodal.device import claimed_device\n"
+        "def faults():\n"
+        "    for size in [3_000_000, 40_000_000]: np.ones(size, np.float32)\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for size in [3_000_000, 40_000_000]: np.ones(size, np.float32)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "first = faults()\n"
+        "with claimed_device('cpu'): print(first, faults())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    without, kept = map(int, run.stdout.split())
+    assert kept < 100 < without

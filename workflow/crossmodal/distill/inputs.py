@@ -16,9 +16,9 @@ def labels_from_regions(regions: Tensor) -> Tensor:
         regions: (B, 3, ...) of booleans or 0/1, in the order WT, TC, ET.
 
     Returns:
-        (B, 1, ...) of integers: 0 background, 1 oedema (WT only), 2 necrosis (TC without ET), 3 enhancing.
+        (B, 1, ...) of uint8: 0 background, 1 oedema (WT only), 2 necrosis (TC without ET), 3 enhancing.
     """
-    return regions.long().sum(1, keepdim=True)
+    return regions.to(torch.uint8).sum(1, keepdim=True, dtype=torch.uint8)
 
 
 def class_mean(images: Tensor, labels: Tensor) -> Tensor:
