@@ -20,6 +20,7 @@ from crossmodal.distill import features as taps
 from crossmodal.distill.trainer import DistillationTrainer
 from crossmodal.modalities import ALL
 from crossmodal.nnunet import loading
+from crossmodal.nnunet.seeds import seed_everything
 from measure import device_name
 from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -102,6 +103,7 @@ def profile(trainers: dict[str, nnUNetTrainer], steps: int, device: str, warm_up
     for number in range(warm_up + steps):
         for name in list(stepping) if number % 2 else list(stepping)[::-1]:
             clock.seconds = dict.fromkeys(PARTS, 0.0)
+            seed_everything(number)  # every trainer's step draws the same augmentation
             stepping[name]()
             if number >= warm_up:
                 found[name].append({part: 1000 * seconds for part, seconds in clock.seconds.items()})

@@ -1,24 +1,81 @@
-"""Regions of a segmentation: nnU-Net's own, voxel for voxel."""
+"""What is done in less time than nnU-Net does it: the same, voxel for voxel."""
 
+import numpy as np
+import pytest
 import torch
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
-from crossmodal.nnunet.loading import RegionsByComparison, compare_labels
+from crossmodal.nnunet.loading import LabelsInOnePass, RegionsByComparison, speed_up
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 REGIONS = st.lists(st.one_of(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=4)), min_size=1)
+
+
+def faster(transform):
+    composed = ComposeTransforms([RemoveLabelTransform(-1, 0), transform])
+    speed_up(composed)
+    return composed.transforms[1]
 
 
 @given(REGIONS, st.integers(0, 1), st.sampled_from([torch.int16, torch.uint8, torch.float32]), st.integers(0, 99))
 def test_regions_are_those_of_nnunet(regions, channel, dtype, seed):
     segmentation = torch.randint(0, 6, (2, 5, 4, 3), generator=torch.Generator().manual_seed(seed)).to(dtype)
-    composed = ComposeTransforms(
-        [RemoveLabelTransform(-1, 0), ConvertSegmentationToRegionsTransform(regions, channel_in_seg=channel)]
-    )
-    expected = composed(segmentation=segmentation)["segmentation"]
-    compare_labels(composed)
-    assert isinstance(composed.transforms[1], RegionsByComparison)
-    found = composed(segmentation=segmentation)["segmentation"]
+    expected = ConvertSegmentationToRegionsTransform(regions, channel)(segmentation=segmentation)["segmentation"]
+    ours = faster(ConvertSegmentationToRegionsTransform(regions, channel))
+    assert type(ours) is RegionsByComparison
+    found = ours(segmentation=segmentation)["segmentation"]
     assert found.dtype == expected.dtype and torch.equal(found, expected)
+
+
+def blobs(seed, labels, dtype, smooth):
+    """A segmentation of (1, 14, 12, 13) voxels; without smoothing every voxel has neighbours of other labels."""
+    noise = gaussian_filter(np.random.default_rng(seed).random((14, 12, 13)), smooth)
+    levels = np.quantile(noise, np.linspace(0, 1, len(labels) + 1)[1:-1])
+    return torch.from_numpy(np.array(labels)[np.digitize(noise, levels)].astype(dtype))[None]
+
+
+@pytest.mark.parametrize("size", [(10, 8, 9), (16, 16, 16)], ids=["inside", "outside"])
+@pytest.mark.parametrize("padding", [-1, 0, 7])
+@given(
+    labels=st.sets(st.integers(-1, 5), min_size=1, max_size=5).map(sorted),
+    dtype=st.sampled_from([np.int16, np.float32]),
+    smooth=st.sampled_from([0, 1]),
+    half_turn=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_a_resampled_segmentation_is_that_of_nnunet(size, padding, labels, dtype, smooth, half_turn, seed):
+    """Half a turn, and no scaling, put points between voxels, where labels tie."""
+    angle = np.pi if half_turn else (-0.6, 0.6)
+    stock, ours = (
+        SpatialTransform(
+            size, 0, False, p_rotation=1, rotation=angle, p_scaling=0 if half_turn else 1, scaling=(0.6, 1.5)
+        )
+        for _ in range(2)
+    )
+    for transform in (stock, ours):
+        transform.border_mode_seg, transform.padding_value_seg = "constant", padding
+    ours = faster(ours)
+    assert type(ours) is LabelsInOnePass
+    segmentation, found = blobs(seed, labels, dtype, smooth), []
+    for transform in (stock, ours):
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        found.append(transform(segmentation=segmentation.clone(), image=torch.zeros(1, 14, 12, 13))["segmentation"])
+    assert found[0].dtype == found[1].dtype and torch.equal(*found)
+
+
+@pytest.mark.parametrize("change", [{"mode_seg": "nearest"}, {"border_mode_seg": "zeros"}, {"seg_tiebreak": "lowest"}])
+def test_other_settings_are_left_to_nnunet(change):
+    transforms = [SpatialTransform((8, 8, 8), 0, False, p_rotation=1, rotation=(0.2, 0.4)) for _ in range(2)]
+    for transform in transforms:
+        transform.border_mode_seg = "constant"
+        vars(transform).update(change)
+    segmentation, found = blobs(3, [0, 1, 2, 3], np.int16, 1), []
+    for transform in (transforms[0], faster(transforms[1])):
+        np.random.seed(0)
+        found.append(transform(segmentation=segmentation.clone(), image=torch.zeros(1, 14, 12, 13))["segmentation"])
+    assert torch.equal(*found)

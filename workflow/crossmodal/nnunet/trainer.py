@@ -17,7 +17,7 @@ from crossmodal.errors import UserError
 from crossmodal.files import remove_half_written
 from crossmodal.nnunet import resume, training_state
 from crossmodal.nnunet.interruption import Interruption
-from crossmodal.nnunet.loading import NamedFaults, batches_in_order, compare_labels, switch_off_benchmark
+from crossmodal.nnunet.loading import NamedFaults, batches_in_order, speed_up, switch_off_benchmark
 from crossmodal.nnunet.precision import Precision
 from crossmodal.nnunet.progress_table import ProgressTable
 from crossmodal.nnunet.seeds import derive_seed, random_state, seed_everything, set_random_state
@@ -129,14 +129,14 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
         """nnU-Net's augmentation; the blur's choice of method by timing is off, since it differs between runs."""
         transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
         switch_off_benchmark(transforms)
-        compare_labels(transforms)
+        speed_up(transforms)
         return transforms
 
     @staticmethod
     def get_validation_transforms(*args: Any, **kwargs: Any) -> Any:
         """nnU-Net's."""
         transforms = nnUNetTrainer.get_validation_transforms(*args, **kwargs)
-        compare_labels(transforms)
+        speed_up(transforms)
         return transforms
 
     # --- the loop ---------------------------------------------------------------------------------------------
