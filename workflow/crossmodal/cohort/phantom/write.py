@@ -1,6 +1,7 @@
 """Write a cohort as BraTS 2020 is laid out, the cases in parallel."""
 
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from crossmodal.cohort.phantom.anatomy import Template, load_template
 from crossmodal.cohort.phantom.site import SITES
 from crossmodal.cohort.phantom.subject import case_name, make_subject
 from crossmodal.cohort.phantom.tumour import GROWTH_SPACING_MM
+from crossmodal.device import keep_freed_memory
 from crossmodal.errors import UserError, nearest
 from crossmodal.files import atomic_path
 from crossmodal.progress import track
@@ -39,16 +41,20 @@ def write_cohort(
         UserError: when a setting is out of its range, or `out` holds cases that are not of this cohort.
     """
     _check(out, cases, spacing, seed, site, workers)
+    keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     template = load_template()
     templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
     write = partial(_write_subject, out, float(spacing), seed, site)
     numbers = range(1, cases + 1)
     workers = min(workers or len(os.sched_getaffinity(0)), cases)
+    _set_templates(templates)
     if workers == 1:
-        _set_templates(templates)
         return list(track(map(write, numbers), "phantoms written", cases))
-    with ProcessPoolExecutor(workers, get_context("spawn"), _set_templates, (templates,)) as pool:
+    # A forked process has the templates already; elsewhere they, half a gigabyte, are sent to each.
+    forked = sys.platform == "linux"
+    start = (get_context("fork"),) if forked else (get_context("spawn"), _set_templates, (templates,))
+    with ProcessPoolExecutor(workers, *start) as pool:
         return list(track(pool.map(write, numbers), "phantoms written", cases))
 
 
