@@ -1,5 +1,8 @@
 """What is done in less time than nnU-Net does it: the same, voxel for voxel."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,12 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
-from crossmodal.nnunet.loading import LabelsInOnePass, RegionsByComparison, speed_up
+from crossmodal.errors import UserError
+from crossmodal.nnunet import loading
+from crossmodal.nnunet.loading import CheckedCases, LabelsInOnePass, RegionsByComparison, speed_up
 from hypothesis import given
 from hypothesis import strategies as st
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from scipy.ndimage import gaussian_filter
 
 REGIONS = st.lists(st.one_of(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=4)), min_size=1)
@@ -79,3 +85,35 @@ def test_other_settings_are_left_to_nnunet(change):
         np.random.seed(0)
         found.append(transform(segmentation=segmentation.clone(), image=torch.zeros(1, 14, 12, 13))["segmentation"])
     assert torch.equal(*found)
+
+
+@pytest.fixture
+def stock(tiny_dataset: Path, tmp_path: Path) -> nnUNetDatasetBlosc2:
+    shutil.copytree(next(tiny_dataset.rglob("*_seg.b2nd")).parent, tmp_path / "arrays")
+    return nnUNetDatasetBlosc2(str(tmp_path / "arrays"))
+
+
+def test_a_small_dataset_is_read_once_and_what_is_done_to_its_parts_stays_there(stock):
+    cases, name = CheckedCases(stock), stock.identifiers[0]
+    box = (slice(None), slice(1, 9), slice(2, 12), slice(0, 7))
+    first, expected = cases.load_case(name), stock.load_case(name)
+    for number in (0, 1):
+        part = first[number][box]
+        assert np.array_equal(part, expected[number][box]) and part.dtype == expected[number].dtype
+        part += 1
+        assert np.array_equal(first[number][box], expected[number][box])
+    assert cases.load_case(name) is first
+
+
+def test_a_kept_case_whose_file_was_deleted_is_named(stock):
+    cases, name = CheckedCases(stock), stock.identifiers[0]
+    cases.load_case(name)
+    Path(stock.source_folder, f"{name}.b2nd").unlink()
+    with pytest.raises(UserError, match=f"the case {name} cannot be read"):
+        cases.load_case(name)
+
+
+def test_a_large_dataset_is_not_kept(stock, monkeypatch):
+    monkeypatch.setattr(loading, "KEPT_AT_MOST", 10_000)
+    cases, name = CheckedCases(stock), stock.identifiers[0]
+    assert cases.load_case(name) is not cases.load_case(name) and not cases.kept

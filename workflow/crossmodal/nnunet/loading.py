@@ -11,8 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
@@ -27,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from crossmodal.errors import UserError
 from crossmodal.nnunet.seeds import derive_seed, seed_everything
 
+KEPT_AT_MOST = 2**28  # bytes of a whole dataset, decompressed: a demo's, not a BraTS release's
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
@@ -43,11 +46,16 @@ def limited_threads(limits: int, user_api: str | None) -> Any:
 data_loader.threadpool_limits = limited_threads
 
 
-class NamedFaults:
-    """An nnU-Net dataset whose unreadable cases are named: it may be moved or deleted while training."""
+class CheckedCases:
+    """An nnU-Net dataset that names the case it cannot read, and keeps a small dataset decompressed.
+
+    Cases may be moved or deleted while training. Those that were kept are forgotten when their folder changes.
+    """
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
+        self.kept: dict[str, tuple] = {}
+        self.folder_changed = 0
 
     def __getattr__(self, name: str) -> Any:
         if name == "dataset":  # while it is being unpickled
@@ -57,13 +65,37 @@ class NamedFaults:
     def load_case(self, case: str) -> tuple:
         """As the dataset's own. Raises UserError where a file of the case is missing or damaged."""
         try:
-            return self.dataset.load_case(case)
+            changed = Path(self.dataset.source_folder).stat().st_mtime_ns
+            if changed != self.folder_changed:
+                self.kept, self.folder_changed = {}, changed
+            if case in self.kept:
+                return self.kept[case]
+            loaded = self.dataset.load_case(case)
+            if len(self.dataset.identifiers) * sum(_bytes_of(array) for array in loaded[:2]) > KEPT_AT_MOST:
+                return loaded
+            self.kept[case] = tuple(_Kept.of(array) for array in loaded[:2]) + loaded[2:]
+            return self.kept[case]
         except Exception as error:  # each format raises its own
             raise UserError(
                 f"{self.dataset.source_folder}: the case {case} cannot be read ({error}): was the dataset moved or "
                 f"removed? Build it again (crossmodal dataset, or snakemake), then run the same command: "
                 f"the training goes on from the last state that was saved"
             ) from None
+
+
+def _bytes_of(array: Any) -> int:
+    return int(np.prod(array.shape)) * array.dtype.itemsize
+
+
+class _Kept(np.ndarray):
+    """An array in memory whose parts are copies, as a compressed one's are: augmentation writes into them."""
+
+    @classmethod
+    def of(cls, array: Any) -> "_Kept":
+        return np.asarray(array[:]).view(cls)
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return np.array(super().__getitem__(part))
 
 
 class _NumberedBatches(Dataset):

@@ -17,7 +17,7 @@ from crossmodal.errors import UserError
 from crossmodal.files import remove_half_written
 from crossmodal.nnunet import resume, training_state
 from crossmodal.nnunet.interruption import Interruption
-from crossmodal.nnunet.loading import NamedFaults, batches_in_order, speed_up, switch_off_benchmark
+from crossmodal.nnunet.loading import CheckedCases, batches_in_order, speed_up, switch_off_benchmark
 from crossmodal.nnunet.precision import Precision
 from crossmodal.nnunet.progress_table import ProgressTable
 from crossmodal.nnunet.seeds import derive_seed, random_state, seed_everything, set_random_state
@@ -99,10 +99,10 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
         self.print_to_log_file(note)
         return cases, cases[:1]
 
-    def get_tr_and_val_datasets(self) -> tuple[NamedFaults, NamedFaults]:
+    def get_tr_and_val_datasets(self) -> tuple[CheckedCases, CheckedCases]:
         """nnU-Net's training and validation cases."""
         train, val = super().get_tr_and_val_datasets()
-        return NamedFaults(train), NamedFaults(val)
+        return CheckedCases(train), CheckedCases(val)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's loaders; with worker processes in a fixed order, else in this process on its one stream."""
