@@ -157,6 +157,13 @@ def test_another_process_writes_the_same_bytes_without_torch(drawn, tmp_path):
             assert (tmp_path / name).read_bytes() == (folder / "figures" / name).read_bytes(), name
 
 
+def test_several_processes_draw_the_same(drawn, tmp_path):
+    folder, index = drawn
+    assert figures.draw_figures(folder, tmp_path, workers=2) == index
+    for name in (path.name for path in (folder / "figures").iterdir()):
+        assert (tmp_path / name).read_bytes() == (folder / "figures" / name).read_bytes(), name
+
+
 def test_colours_of_methods_can_be_told_apart():
     signs = [(style.method_colour(m), style.method_marker(m)) for m in ALL_METHODS]
     assert len(set(signs)) == len(signs)

@@ -310,11 +310,12 @@ def figure_data(
 def figures(
     directory: Annotated[Path, typer.Argument(help="Experiment: config.yaml, tables/ and figure_data/.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write into; <experiment>/figures by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Draw every figure as PNG and PDF, from tables/ and figure_data/ alone."""
     from crossmodal.figures import draw_figures
 
-    for entry in draw_figures(directory, out or directory / "figures"):
+    for entry in draw_figures(directory, out or directory / "figures", workers):
         if entry["note"]:
             print(f"figures: {entry['name']} is a note: {entry['note']}", file=sys.stderr)
 

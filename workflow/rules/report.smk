@@ -34,12 +34,13 @@ rule draw_figures:
         f"{LOGS}/draw_figures.log",
     conda:
         CONDA
+    threads: 2
     params:
         experiment=subpath(output.index, ancestor=2),
     message:
         "Draw the figures from the tables"
     shell:
-        "crossmodal figures {params.experiment:q} 2>&1 | tee {log:q}"
+        "crossmodal figures {params.experiment:q} --workers {threads} 2>&1 | tee {log:q}"
 
 
 rule write_report:
@@ -67,11 +68,12 @@ rule figures:
         f"{LOGS}/figures.log",
     conda:
         CONDA
+    threads: 2
     params:
         experiment=figures_of(),
         templates=Path(workflow.basedir, "workflow", "report"),
     message:
         "Draw the figures of {params.experiment} again"
     shell:
-        "(crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q}"
+        "(crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q} --workers {threads}"
         " && crossmodal report {params.experiment:q} --templates {params.templates:q}) 2>&1 | tee {log:q}"

@@ -2,6 +2,9 @@
 
 import importlib
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +23,39 @@ FIGURES = (
 )
 
 
-def draw_figures(folder: str | Path, out: str | Path) -> list[dict[str, Any]]:
+def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[dict[str, Any]]:
     """Draw every figure of the experiment in `folder` as <out>/<name>.png and .pdf.
 
     A figure whose data is missing becomes a small picture that says so.
+
+    Args:
+        folder: results/<experiment>, with config.yaml, tables/ and figure_data/.
+        out: folder of the figures, made when missing.
+        workers: processes that draw; the files do not depend on it.
 
     Returns:
         What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
         drawn) of each figure, in the order of the report.
     """
-    from crossmodal.figures.experiment import Experiment
     from crossmodal.files import write_json
     from crossmodal.progress import track
 
-    experiment, out = Experiment(folder), Path(out)
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    index = [draw_one(experiment, name, out / name) for name in track(FIGURES, "figures drawn")]
+    draw = partial(_draw, Path(folder), out)
+    if workers == 1:
+        index = list(track(map(draw, FIGURES), "figures drawn", len(FIGURES)))
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            index = list(track(pool.map(draw, FIGURES), "figures drawn", len(FIGURES)))
     write_json(out / "index.json", index)
     return index
+
+
+def _draw(folder: Path, out: Path, name: str) -> dict[str, Any]:
+    from crossmodal.figures.experiment import Experiment
+
+    return draw_one(Experiment(folder), name, out / name)
 
 
 def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
