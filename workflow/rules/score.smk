@@ -13,7 +13,7 @@ rule predict_cases:
     threads: BUDGET["threads"]
     resources:
         gpu=GPUS_PER_JOB,
-        mem_mb=lambda wildcards, attempt: 12000 * attempt,
+        mem_mb=12000,
         runtime=240,  # another attempt goes on from the cases that are done
     params:
         device=DEVICE_OPTIONS,
