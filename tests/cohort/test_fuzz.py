@@ -18,12 +18,16 @@ from crossmodal.cohort.checks import check_labels, examine_headers, examine_voxe
 from crossmodal.cohort.msd import read_msd
 from crossmodal.cohort.table import read_table
 from crossmodal.errors import UserError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
+# The same examples each time: whoever changes something else should not meet a new find. More: raise max_examples.
 EVERYTHING = settings(
-    max_examples=250, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=250,
+    derandomize=True,
+    deadline=20_000,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
@@ -185,6 +189,7 @@ json_values = st.recursive(
 
 @EVERYTHING
 @given(st.dictionaries(st.sampled_from(["modality", "labels", "training", "name"]), json_values))
+@example({"training": True})
 def test_any_dataset_json_is_read_or_a_readable_error(tmp_path_factory, description):
     import json
 

@@ -111,7 +111,10 @@ def _files(folder: Path, problems: list[Problem]) -> dict[str, Path]:
 
 def _listed_but_missing(description: dict, root: Path, there: set[str]) -> list[Problem]:
     problems = []
-    for entry in description.get("training") or []:
+    listed = description.get("training") or []
+    if not isinstance(listed, list):
+        raise UserError(f"{root / 'dataset.json'}: 'training' is not a list of cases; {_TAKE_THE_ORIGINAL}")
+    for entry in listed:
         image = entry.get("image") if isinstance(entry, dict) else None
         name = re.sub(r"\.nii(\.gz)?$", "", Path(str(image)).name)
         if name not in there:
