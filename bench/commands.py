@@ -71,8 +71,8 @@ def predict(
     mapped to the release's.
     """
     import torch
-    from crossmodal.cohort.labels import from_internal
-    from crossmodal.distill.train import Training, train
+    from crossmodal.domain import from_internal
+    from crossmodal.train.job import Training, train
 
     model, out, theirs, shown = folder / "model", folder / "ours", folder / "theirs", folder / "shown"
     settings = budget_of(budget, "cpu", epochs=epochs)
@@ -111,7 +111,7 @@ def predict(
 
 def score(scratch: Path, spacing: float, times: int) -> dict:
     """All metrics of one case of 240×240×155 voxels against surface-distance called plainly for its three regions."""
-    from crossmodal.cohort.phantom import write_cohort
+    from crossmodal.phantom import write_cohort
 
     write_cohort(scratch / "phantoms", 1, spacing, SEED, "A", 1)
     reference = next((scratch / "phantoms").glob("*/*_seg.nii*"))

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from crossmodal.distill.train import Training, train
+from crossmodal.train.job import Training, train
 from crossmodal.evaluate.score import read_cases, score_folder
 from crossmodal.files import atomic_path
-from crossmodal.modalities import ALL
+from crossmodal.domain import ALL
 from crossmodal.nnunet.predict import cases_to_predict, predict_cases
 from parties import STOCK_OPTIONS, budget_of, recipe_of
 from run import VARIANTS, demo_data

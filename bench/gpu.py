@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 from crossmodal.files import write_json, write_text
-from crossmodal.modalities import ALL
+from crossmodal.domain import ALL
 from measure import device_name, run_command
 from parties import budget_of, build
 from run import SUBSET, demo_data

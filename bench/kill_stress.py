@@ -66,9 +66,9 @@ def train(method: str, dataset: Path, out: Path, teacher: Path | None) -> None:
     """The training itself, in a process of its own."""
     import torch
     import yaml
-    from crossmodal.distill import recipe as recipes
-    from crossmodal.distill.train import Training
-    from crossmodal.distill.train import train as run
+    from crossmodal.experiment import recipe as recipes
+    from crossmodal.train.job import Training
+    from crossmodal.train.job import train as run
 
     schema = yaml.safe_load((WORKFLOW / "schemas" / "recipe.schema.yaml").read_text(encoding="utf-8"))
     recipe = recipes.load(method, [WORKFLOW / "methods"], schema)
@@ -174,7 +174,7 @@ def results(out: Path, case: Path) -> dict:
 def make_dataset(folder: Path) -> tuple[Path, Path]:
     """A dataset of six phantoms, five for training; and the folder of the sixth."""
     import pandas as pd
-    from crossmodal.cohort.phantom import write_cohort
+    from crossmodal.phantom import write_cohort
     from crossmodal.nnunet.dataset import build
 
     phantoms = write_cohort(folder / "phantoms", 6, 6.0, 7, "A", 1)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from crossmodal.config import read_yaml
+from crossmodal.experiment.config import read_yaml
 from crossmodal.files import write_text
 
 START, END = "<!-- methods:start -->", "<!-- methods:end -->"

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from crossmodal.config import load_budget, read_yaml
+from crossmodal.experiment.config import load_budget, read_yaml
 from crossmodal.device import keep_freed_memory, resolved_precision
-from crossmodal.distill import recipe as recipes
-from crossmodal.distill.train import read_dataset
-from crossmodal.distill.trainer import DistillationTrainer
-from crossmodal.modalities import MODALITIES, parse_subset
-from crossmodal.nnunet.loading import switch_off_benchmark
+from crossmodal.experiment import recipe as recipes
+from crossmodal.train.job import read_dataset
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.domain import MODALITIES, parse_subset
+from crossmodal.train.loading import switch_off_benchmark
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.nnunet.seeds import derive_seed, fix_arithmetic, seed_everything
+from crossmodal.train.seeds import derive_seed, fix_arithmetic, seed_everything
 from measure import answers_only, serve
 from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -69,7 +69,7 @@ class StockTrainer(nnUNetTrainer):
 def stock(dataset: Path, scratch: Path, budget: dict, device: torch.device) -> StockTrainer:
     """Stock nnU-Net on the dataset's plans, with the weights that ours starts from."""
     plans, dataset_json, _ = read_dataset(dataset)
-    data_loader.threadpool_limits = threadpool_limits  # nnU-Net's own, which crossmodal.nnunet.loading replaces
+    data_loader.threadpool_limits = threadpool_limits  # nnU-Net's own, which crossmodal.train.loading replaces
     torch.set_num_threads(budget["threads"])
     os.environ |= {"nnUNet_results": str(scratch), "nnUNet_n_proc_DA": str(budget["loader_workers"])}
     os.environ["nnUNet_compile"] = str(bool(budget["compile"]))

@@ -15,7 +15,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from crossmodal.cohort.phantom import write_cohort
+from crossmodal.phantom import write_cohort
 from crossmodal.files import write_text
 from crossmodal.progress import track
 from scipy import ndimage

@@ -12,7 +12,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from crossmodal.cohort.phantom import write_cohort
+from crossmodal.phantom import write_cohort
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from phantom_contrast import LABELS, MODALITIES, REAL, measure_cohort, read

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from crossmodal.distill import features as taps
-from crossmodal.distill.trainer import DistillationTrainer
-from crossmodal.modalities import ALL
-from crossmodal.nnunet import loading
-from crossmodal.nnunet.seeds import seed_everything
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.domain import ALL
+from crossmodal.train import loading
+from crossmodal.train.seeds import seed_everything
 from measure import device_name
 from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer

@@ -16,7 +16,7 @@ from pathlib import Path
 from commands import predict, preprocess, score
 from crossmodal.evaluate.score import read_cases
 from crossmodal.files import write_json, write_text
-from crossmodal.modalities import ALL
+from crossmodal.domain import ALL
 from measure import Party, entry, run_command, take_turns
 from parties import STOCK_OPTIONS, budget_of
 

@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import torch
-from crossmodal.nnunet import resume
-from crossmodal.nnunet.seeds import random_state
-from crossmodal.nnunet.trainer import SAVE_AT_MOST
+from crossmodal.train import resume
+from crossmodal.train.seeds import random_state
+from crossmodal.train.trainer import SAVE_AT_MOST
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from kill_stress import BUDGET, WORKFLOW, make_dataset
 
@@ -63,9 +63,9 @@ def full_size(folder: Path, networks: int) -> str:
 def real_training(folder: Path) -> str:
     """Row of the table for a training that saves as often as it may."""
     import yaml
-    from crossmodal.distill import recipe as recipes
-    from crossmodal.distill import train as training
-    from crossmodal.distill.trainer import DistillationTrainer
+    from crossmodal.experiment import recipe as recipes
+    from crossmodal.train import job as training
+    from crossmodal.train.distillation import DistillationTrainer
 
     spent: list[float] = []
     save = DistillationTrainer.save_state

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cases.csv of five phantoms at 6 mm: four train in two folds, one is the test case."""
-    from crossmodal.cohort.phantom import write_cohort
+    from crossmodal.phantom import write_cohort
 
     folder = tmp_path_factory.mktemp("tiny")
     write_cohort(folder / "phantoms", 5, 6.0, 7, "A", 1)

@@ -10,8 +10,8 @@ import pytest
 WITHOUT_TORCH = {
     "help": "import crossmodal.cli",
     "cohort check": "from crossmodal.cohort.check import Options, check_cohort",
-    "cohort phantom": "from crossmodal.cohort.phantom import write_cohort",
-    "config": "from crossmodal.config import resolve",
+    "cohort phantom": "from crossmodal.phantom import write_cohort",
+    "config": "from crossmodal.experiment.config import resolve",
     "score": "from crossmodal.evaluate.score import score_folder",
     "collect": "from crossmodal.evaluate.collect import collect",
     "tables": "from crossmodal.evaluate.pages import write_tables",
@@ -20,7 +20,7 @@ WITHOUT_TORCH = {
     "report": "from crossmodal.report import write_report",
     "publish": "from crossmodal.publishing.publish import publish",
     "restore": "from crossmodal.publishing.restore import restore",
-    "cost": "from crossmodal.step_times import from_bench, from_run; import crossmodal.cost",
+    "cost": "from crossmodal.cost.step_times import from_bench, from_run; import crossmodal.cost.estimate",
 }
 LIGHT = {"help": ("torch", "numpy", "pandas", "nnunetv2", "snakemake", "matplotlib", "yaml")}
 

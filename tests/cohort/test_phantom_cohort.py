@@ -9,8 +9,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from crossmodal.cohort.phantom import write_cohort
-from crossmodal.cohort.phantom.subject import kind_name
+from crossmodal.phantom import write_cohort
+from crossmodal.phantom.subject import kind_name
 from crossmodal.errors import UserError
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
@@ -43,7 +43,7 @@ def cohorts(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("phantoms")
     write_cohort(root / "A", 2, 3, 2023, "A", 2)
     script = (
-        "import sys; from pathlib import Path; from crossmodal.cohort.phantom import write_cohort\n"
+        "import sys; from pathlib import Path; from crossmodal.phantom import write_cohort\n"
         "for site in 'AB': write_cohort(Path(sys.argv[1]) / f'older-{site}', 1, 3, 2023, site, 1)"
     )
     subprocess.run([sys.executable, "-c", script, root], check=True, env=plainest_processor())
@@ -77,7 +77,7 @@ def test_files_are_those_of_brats(cohorts):
 
 
 def test_one_mm_is_the_size_of_brats():
-    from crossmodal.cohort.phantom.grid import Grid
+    from crossmodal.phantom.grid import Grid
 
     assert Grid.whole(1).shape == (240, 240, 155)
 
@@ -122,9 +122,9 @@ def test_the_command_says_what_is_wrong_and_exits_1(tmp_path):
 
 
 def test_the_same_patient_at_every_spacing():
-    from crossmodal.cohort.phantom.anatomy import load_template
-    from crossmodal.cohort.phantom.grid import Grid
-    from crossmodal.cohort.phantom.subject import make_subject
+    from crossmodal.phantom.anatomy import load_template
+    from crossmodal.phantom.grid import Grid
+    from crossmodal.phantom.subject import make_subject
 
     template = load_template()
     templates = {spacing: template.smoothed(spacing) for spacing in (3.0, 2.0)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from crossmodal.cohort.phantom import write_cohort
+from crossmodal.phantom import write_cohort
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from crossmodal.cohort.phantom import anatomy, signal, site, tumour
-from crossmodal.cohort.phantom.grid import Grid, smooth_field
+from crossmodal.phantom import anatomy, signal, site, tumour
+from crossmodal.phantom.grid import Grid, smooth_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 from crossmodal.cohort.check import Options, check_cohort
-from crossmodal.cohort.labels import REGIONS, RELEASES, from_internal, labels_of, regions_of, to_internal
+from crossmodal.domain import REGIONS, RELEASES, from_internal, labels_of, regions_of, to_internal
 from crossmodal.cohort.releases import find_cases, image_of, load_volume
 from crossmodal.errors import UserError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from crossmodal.distill.losses import LOSSES, BarlowTwins, SoftTargets, cross_correlation, positions_as_samples
-from crossmodal.distill.recipe import LOSS_OPTIONS
+from crossmodal.experiment.recipe import LOSS_OPTIONS
 from crossmodal.errors import UserError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from crossmodal.distill import recipe as recipes
+from crossmodal.experiment import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.evaluate.score import read_cases
 from crossmodal.nnunet.dataset import build

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from crossmodal.distill.train import read_dataset
-from crossmodal.modalities import ALL
+from crossmodal.train.job import read_dataset
+from crossmodal.domain import ALL
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.nnunet.seeds import derive_seed, seed_everything
-from crossmodal.nnunet.trainer import switch_off_benchmark
+from crossmodal.train.seeds import derive_seed, seed_everything
+from crossmodal.train.trainer import switch_off_benchmark
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from trainings import prepared, recipe_of, trained
 

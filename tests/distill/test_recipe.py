@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from crossmodal.distill import recipe as recipes
+from crossmodal.experiment import recipe as recipes
 from crossmodal.errors import UserError
-from crossmodal.modalities import ALL, all_subsets, parse_subset
+from crossmodal.domain import ALL, all_subsets, parse_subset
 from trainings import FOLDERS, SCHEMA, recipe_of
 
 METHODS = recipes.known_methods(FOLDERS)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from crossmodal.distill import recipe as recipes
+from crossmodal.experiment import recipe as recipes
 from crossmodal.distill.inputs import labels_from_regions
-from crossmodal.modalities import ALL, parse_subset
+from crossmodal.domain import ALL, parse_subset
 from crossmodal.nnunet.export import hash_of_weights, read_weights
 from trainings import FOLDERS, prepared, recipe_of, trained
 

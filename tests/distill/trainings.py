@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 import yaml
-from crossmodal.distill import recipe as recipes
-from crossmodal.distill.train import Training, read_dataset, train
-from crossmodal.distill.trainer import DistillationTrainer
+from crossmodal.experiment import recipe as recipes
+from crossmodal.train.job import Training, read_dataset, train
+from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.nnunet.plans import CONFIGURATION
 
 from tests.conftest import TINY_BUDGET, WORKFLOW

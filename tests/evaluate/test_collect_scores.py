@@ -6,7 +6,7 @@ import yaml
 from crossmodal.errors import UserError
 from crossmodal.evaluate.collect import PER_CASE, collect, costs, expected_runs
 from crossmodal.evaluate.score import SCORES
-from crossmodal.modalities import ALL
+from crossmodal.domain import ALL
 
 CONFIG = {
     "experiment": "tiny",

@@ -5,7 +5,7 @@ from crossmodal.errors import UserError
 from crossmodal.evaluate.comparisons import COLUMNS as COMPARISONS
 from crossmodal.evaluate.pages import write_tables
 from crossmodal.evaluate.summary import COLUMNS as SUMMARY
-from crossmodal.modalities import all_subsets
+from crossmodal.domain import all_subsets
 from per_case_maker import ALL, dice_values, rows, stack
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from crossmodal import cli
-from crossmodal.cohort.labels import regions_of
+from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
 from crossmodal.evaluate.metrics import hd95
 from crossmodal.evaluate.score import find_jobs, score_case, score_folder

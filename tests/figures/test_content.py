@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import synthetic
 from crossmodal.figures import cost_vs_gain, cross_correlation, subset_matrix, training_curves, volume_agreement
-from crossmodal.figures.experiment import Experiment
+from crossmodal.evaluate.results import Experiment
 from crossmodal.figures.gain_over_student import gains
-from crossmodal.figures.wording import enumerate_words, method_label, modalities_label, signed, subset_order
-from crossmodal.modalities import all_subsets
+from crossmodal.wording import enumerate_words, method_label, modalities_label, signed, subset_order
+from crossmodal.domain import all_subsets
 from hypothesis import given
 from hypothesis import strategies as st
 

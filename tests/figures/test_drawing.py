@@ -14,7 +14,7 @@ import pytest
 import synthetic
 from crossmodal import figures
 from crossmodal.figures import style
-from crossmodal.figures.experiment import Experiment, MissingDataError
+from crossmodal.evaluate.results import Experiment, MissingDataError
 from matplotlib.text import Text
 from PIL import Image
 

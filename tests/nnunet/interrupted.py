@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossmodal.nnunet import trainer as trainers
+from crossmodal.train import trainer as trainers
 
 from tests.distill.trainings import trained
 

@@ -10,9 +10,9 @@ import blosc2
 import numpy as np
 import pytest
 import torch
-from crossmodal.distill.trainer import DistillationTrainer
+from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.errors import UserError
-from crossmodal.nnunet import resume
+from crossmodal.train import resume
 from crossmodal.nnunet.dataset import NAME
 from crossmodal.nnunet.export import read_weights
 from interrupted import Killed, cut_off_at, progress, run, save_after_each_step

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from crossmodal.distill import train as training
-from crossmodal.distill.train import Training
-from crossmodal.distill.trainer import DistillationTrainer
-from crossmodal.nnunet import resume
+from crossmodal.train import job as training
+from crossmodal.train.job import Training
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train import resume
 from crossmodal.nnunet.export import read_manifest
 from interrupted import SHORT, Killed, cut_off_at, progress, run, save_after_each_step
 

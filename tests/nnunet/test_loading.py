@@ -11,8 +11,8 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
 from crossmodal.errors import UserError
-from crossmodal.nnunet import loading
-from crossmodal.nnunet.loading import CheckedCases, LabelsInOnePass, RegionsByComparison, speed_up
+from crossmodal.train import loading
+from crossmodal.train.loading import CheckedCases, LabelsInOnePass, RegionsByComparison, speed_up
 from hypothesis import given
 from hypothesis import strategies as st
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from crossmodal.errors import UserError
 from crossmodal.files import resumable_directory
-from crossmodal.nnunet import resume
+from crossmodal.train import resume
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +83,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path: Pat
 def test_the_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
     lock = tmp_path / "fold_0" / ".lock"
     code = (
-        "import os, pathlib, signal, sys; from crossmodal.nnunet.resume import only_process\n"
+        "import os, pathlib, signal, sys; from crossmodal.train.resume import only_process\n"
         "lock = pathlib.Path(sys.argv[1])\n"
         "with only_process(lock.parent, lock, 'trained'): os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from crossmodal.distill.trainer import DistillationTrainer
+from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.errors import UserError
-from crossmodal.nnunet import resume
+from crossmodal.train import resume
 from interrupted import Killed, cut_off_at, progress, run, save_after_each_step
 
 from tests.conftest import REPOSITORY
@@ -55,7 +55,7 @@ def started(tiny_dataset: Path, tmp_path: Path):
     """A function that starts a long training with two workers in a process group of its own, past its first state."""
     running: list[subprocess.Popen] = []
     code = (
-        "import pathlib, sys; from crossmodal.distill.trainer import DistillationTrainer\n"
+        "import pathlib, sys; from crossmodal.train.distillation import DistillationTrainer\n"
         "from crossmodal.nnunet import trainer; from tests.distill.trainings import trained\n"
         "trainer.SAVE_AT_MOST = float('inf')\n"
         f"budget = dict(epochs={LONG}, steps_per_epoch=3, loader_workers=2, save_every_minutes=1e-9)\n"

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import yaml
-from crossmodal import config as configs
+from crossmodal.experiment import config as configs
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.publishing.graph import Graph
 

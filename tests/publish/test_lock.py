@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crossmodal import config as configs
+from crossmodal.experiment import config as configs
 from crossmodal.cohort import lock as locks
-from crossmodal.cohort.phantom import write_cohort
+from crossmodal.phantom import write_cohort
 from crossmodal.errors import UserError
 from crossmodal.publishing import dvc
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crossmodal import config as configs
+from crossmodal.experiment import config as configs
 from crossmodal.errors import UserError
 from crossmodal.publishing import artefacts, dvc
 from crossmodal.publishing.graph import Graph

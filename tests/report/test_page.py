@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from crossmodal.errors import UserError
-from crossmodal.figures.wording import signed
+from crossmodal.wording import signed
 from crossmodal.report import PICTURES_BYTES, fit, write_report
 
 

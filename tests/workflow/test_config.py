@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from crossmodal.config import refuse_mixture, resolve, scored_subsets
+from crossmodal.experiment.config import refuse_mixture, resolve, scored_subsets
 from crossmodal.errors import UserError
-from crossmodal.modalities import ALL
+from crossmodal.domain import ALL
 
 from tests.conftest import REPOSITORY, WORKFLOW
 

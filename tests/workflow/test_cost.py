@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from crossmodal.config import read_yaml
-from crossmodal.cost import Training, disk_gb, hours_by_method, parameters, read_config, trainings, wall_hours
-from crossmodal.cost_page import cost_page
+from crossmodal.experiment.config import read_yaml
+from crossmodal.cost.estimate import Training, disk_gb, hours_by_method, parameters, read_config, trainings, wall_hours
+from crossmodal.cost.page import cost_page
 from crossmodal.errors import UserError
 from crossmodal.files import write_yaml
-from crossmodal.step_times import StepTime, from_bench, from_run, step_time
+from crossmodal.cost.step_times import StepTime, from_bench, from_run, step_time
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = REPOSITORY / "workflow"

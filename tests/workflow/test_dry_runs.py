@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from crossmodal.distill import recipe as recipes
+from crossmodal.experiment import recipe as recipes
 
 from tests.conftest import REPOSITORY, WORKFLOW
 

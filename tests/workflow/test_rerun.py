@@ -22,7 +22,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from crossmodal.nnunet import resume
+from crossmodal.train import resume
 
 from tests.conftest import REPOSITORY, TINY_BUDGET
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from crossmodal import config as experiments
+from crossmodal.experiment import config as experiments
 from crossmodal.cohort import lock as locks
 from crossmodal.cohort.inputs import files_read
-from crossmodal.distill import recipe as recipes
+from crossmodal.experiment import recipe as recipes
 from crossmodal.errors import UserError
 from crossmodal.figures import FIGURES
 from crossmodal.files import sha256_of, write_json, write_yaml
-from crossmodal.modalities import ALL, all_subsets
-from crossmodal.signals import pass_on_warnings
+from crossmodal.domain import ALL, all_subsets
+from crossmodal.train.signals import pass_on_warnings
 
 try:
     EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow", results=Path("results"))

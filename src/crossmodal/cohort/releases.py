@@ -1,0 +1,192 @@
+"""Which release a folder holds, told by its names and layout, and every case in it.
+
+    brats2018      HGG|LGG/Brats18_*/Brats18_*_{flair,t1,t1ce,t2,seg}.nii[.gz]
+    brats2019      HGG|LGG/BraTS19_*/…
+    brats2020      BraTS20_Training_001/BraTS20_Training_001_flair.nii[.gz]
+    brats2021      BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz
+    brats2023-gli  BraTS-GLI-00000-000/BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz (last field: visit)
+    brats2024-gli  the same pattern; a visit of 100 or more, or a label 4 beside label 3, says 2024
+    msd-task01     Task01_BrainTumour/{imagesTr,labelsTr,imagesTs}/BRATS_001.nii.gz, 4D, with dataset.json
+    table          a CSV of one's own with paths (see table.py)
+
+`image_of` and `load_volume` (from volumes.py) read what the columns of cases.csv point at, channels included.
+"""
+
+import re
+from pathlib import Path
+
+from crossmodal.cohort.cases import Case, Found
+from crossmodal.cohort.folders import Folder, case_folders, read_folder
+from crossmodal.domain import RELEASES
+from crossmodal.cohort.msd import find_msd_root, read_msd
+from crossmodal.cohort.overlap import mapping_rows
+from crossmodal.cohort.problems import Problem, error
+from crossmodal.cohort.table import TABLE_NAME, read_table
+from crossmodal.cohort.volumes import image_of, load_volume
+from crossmodal.errors import UserError, nearest
+
+__all__ = ["find_cases", "gli_release", "image_of", "load_volume"]
+
+GLI = "BraTS-GLI"  # 2023 or 2024
+_PATTERNS = {
+    "brats2018": r"Brats18_.+",
+    "brats2019": r"BraTS19_.+",
+    "brats2020": r"BraTS20_(Training|Validation|Testing)_\d+",
+    "brats2021": r"BraTS2021_\d+",
+    GLI: r"BraTS-GLI-\d{5}-\d{3}",
+}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar")
+_FIRST_VISIT_OF_2024 = 100
+_CHOOSE = "name it with --release (" + ", ".join(RELEASES) + ")"
+
+
+def find_cases(path: Path, release: str = "auto") -> Found:
+    """Recognise the release under `path` and list its cases; nothing but dataset.json and tables is opened.
+
+    Args:
+        path: a release's folder (or one above it), or a table of one's own.
+        release: a name of `labels.RELEASES`, which then is not guessed, or "auto".
+
+    Raises:
+        UserError: the path does not exist, nothing in it is known, or two releases lie in it.
+    """
+    if release != "auto" and release not in RELEASES:
+        raise UserError(f"release '{release}' is not one that is known: {nearest(release, ['auto', *RELEASES])}")
+    if not path.exists():
+        beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = f" ({nearest(path.name, beside)})" if beside else ""
+        raise UserError(f"{path}: there is no such file or folder{hint}; give the folder that holds the cases")
+    if path.name.lower().endswith(_ARCHIVES):
+        raise UserError(f"{path}: is an archive; unpack it and give the folder")
+    table = path if path.is_file() else path / TABLE_NAME
+    if path.is_file() or (table.is_file() and release in ("auto", "table")):
+        return read_table(table, release)
+    if release == "table":
+        raise UserError(f"{path}: has no {TABLE_NAME}; write one with the columns case, t1, t1ce, t2, flair, seg")
+    if release in ("auto", "msd-task01"):
+        root = find_msd_root(path)
+        if root is not None:
+            return read_msd(root)
+        if release == "msd-task01":
+            raise UserError(f"{path}: has no dataset.json with imagesTr beside it; give the folder Task01_BrainTumour")
+    return _read_release(path, release)
+
+
+def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
+    """Whether cases with BraTS-GLI names are of 2023 or 2024, and why: ("", why not) where that is open.
+
+    Args:
+        cases: all cases of the cohort.
+        labels: every label value that occurs in it.
+    """
+    late = [case.name for case in cases if int(case.name.rsplit("-", 1)[-1]) >= _FIRST_VISIT_OF_2024]
+    if late:
+        return (
+            "brats2024-gli",
+            f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}",
+        )
+    if 4 in labels and 3 in labels:
+        return "brats2024-gli", "BraTS-GLI names, and label 4 (a resection cavity) beside label 3"
+    if 4 in labels:
+        return (
+            "",
+            "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?",
+        )
+    if labels:
+        return "brats2023-gli", f"BraTS-GLI names, no visit from {_FIRST_VISIT_OF_2024} on and no label 4"
+    return "", "BraTS-GLI names without a segmentation fit both 2023 and 2024"
+
+
+def _release_of_name(name: str) -> str | None:
+    return next((key for key, pattern in _PATTERNS.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None)
+
+
+def _read_release(path: Path, release: str) -> Found:
+    folders, problems = case_folders(path, lambda name: _release_of_name(name) is not None)
+    by_release: dict[str | None, list[Folder]] = {}
+    for folder in folders:
+        by_release.setdefault(_release_of_name(folder.path.name), []).append(folder)
+    if not folders:
+        raise UserError(
+            f"{path}: holds no case of a known release; give the folder that holds the case folders, "
+            f"or a table of your own ({TABLE_NAME})"
+        )
+    known = {key: members for key, members in by_release.items() if key is not None}
+    if release != "auto":
+        why = "--release says so"
+    elif not known:
+        raise UserError(
+            f"{path}: holds images, but no release is known by names such as '{folders[0].path.name}'; "
+            f"{_CHOOSE}, or list the files in a table of your own ({TABLE_NAME})"
+        )
+    elif len(known) > 1:
+        shares = " and ".join(f"{key} ({len(members)} cases)" for key, members in known.items())
+        raise UserError(f"{path}: holds {shares}; check each by itself, one of them as --external NAME=PATH")
+    else:
+        ((key, members),) = known.items()
+        for stranger in by_release.get(None, []):
+            what = f"is a folder of images with a name that is not of {key}"
+            problems.append(
+                error(stranger.path.name, stranger.path, what, "move it out, or rename it as the release does")
+            )
+        folders = members
+        release, why = key, f"{len(members)} folders are named like {members[0].path.name}"
+    cases = []
+    for folder in folders:
+        case, faults = read_folder(folder)
+        case.release = "" if release == GLI else release
+        case.patient = patient_of(case.name)
+        case.unlabelled_by_design = bool(re.search(r"_(Validation|Testing)_", case.name))
+        cases.append(case)
+        problems.extend(faults)
+    mappings = _name_mappings(path, folders)
+    _grades_from(mappings, cases)
+    problems.extend(_repeated(cases))
+    return Found("" if release == GLI else release, why, cases, problems, mappings=mappings)
+
+
+def patient_of(name: str) -> str:
+    """The patient that a case's name speaks of: BraTS 2018, 2019 and GLI end it with the visit."""
+    if re.fullmatch(_PATTERNS[GLI], name, re.IGNORECASE):
+        return name.rsplit("-", 1)[0]
+    if re.fullmatch(r"(Brats18|BraTS19)_.+_\d+", name, re.IGNORECASE):
+        return name.rsplit("_", 1)[0]
+    return name
+
+
+def _repeated(cases: list[Case]) -> list[Problem]:
+    first: dict[str, str] = {}
+    problems = []
+    for case in cases:
+        if case.name in first:
+            what = f"bears the name of another case ({first[case.name]})"
+            problems.append(error(case.name, case.where, what, "keep one of the two"))
+        first.setdefault(case.name, case.where)
+    return problems
+
+
+def _name_mappings(path: Path, folders: list[Folder]) -> list[Path]:
+    places = {
+        path,
+        *(folder.path.parent for folder in folders),
+        *(folder.path.parent.parent for folder in folders),
+    }
+    return sorted(
+        {
+            found
+            for place in places
+            if place == path or path in place.parents
+            for found in place.glob("name_mapping*.csv")
+        }
+    )
+
+
+def _grades_from(mappings: list[Path], cases: list[Case]) -> None:
+    """BraTS 2020 says HGG or LGG in name_mapping.csv, no longer by folders."""
+    grades = {}
+    for mapping in mappings:
+        for cells in mapping_rows(mapping):
+            grade = next((cell.upper() for cell in cells if cell.upper() in ("HGG", "LGG")), "")
+            grades.update({cell: grade for cell in cells if grade})
+    for case in cases:
+        case.grade = case.grade or grades.get(case.name, "")

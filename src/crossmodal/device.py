@@ -1,0 +1,158 @@
+"""Choosing a device before torch is imported: of several GPUs, one that no other job of this user holds."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from crossmodal.errors import UserError
+
+# mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+LISTED = re.compile(r"^(?P<indent>\s*)(?P<kind>GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)")
+
+
+def available_cores() -> int:
+    """Cores this process may use, which in a batch job are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, named so that every process on the machine means the same one.
+
+    That is by UUID: numbers start again from 0 in a Slurm job that sees its own GPUs alone, and CUDA counts by
+    speed where nvidia-smi counts by slot. Of a GPU that is divided (MIG) the instances are listed.
+    """
+    listed = _listed_gpus()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return [uuid for gpu in listed for uuid in gpu]
+    chosen: list[str] = []
+    for name in (part.strip() for part in named.split(",")):
+        if name in ("", "-1"):
+            break  # CUDA ignores what follows too
+        if name.isdigit() and int(name) < len(listed):
+            chosen += listed[int(name)]
+        else:
+            chosen.append(next((uuid for gpu in listed for uuid in gpu if uuid.startswith(name)), name))
+    return chosen
+
+
+def _listed_gpus() -> list[list[str]]:
+    """UUIDs that the driver lists, one list for a GPU: its own, or those of its MIG instances."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    gpus: list[list[str]] = []
+    for found in filter(None, map(LISTED.match, listing.stdout.splitlines())):
+        if found["kind"] == "GPU":
+            gpus.append([found["uuid"]])
+        else:
+            gpus[-1] = [uuid for uuid in gpus[-1] if uuid.startswith("MIG")] + [found["uuid"]]
+    return gpus
+
+
+@contextmanager
+def claimed_device(wanted: str) -> Iterator[str]:
+    """Hold a device while the block runs, and keep freed memory from then on; yields "cpu" or "cuda".
+
+    For cuda one GPU is taken by a lock file, and CUDA_VISIBLE_DEVICES is set to it: trainings started side by side
+    use different GPUs, and one too many waits. nnU-Net itself always takes the first GPU that it sees.
+
+    Args:
+        wanted: auto (a GPU when there is one), cpu or cuda.
+
+    Raises:
+        UserError: cuda is wanted and there is no GPU that torch can use.
+    """
+    gpus = [] if wanted == "cpu" else visible_gpus()
+    if wanted == "cuda" and not gpus:
+        raise UserError("--device cuda: no GPU is visible; use --device cpu, or check nvidia-smi")
+    if gpus and not _torch_sees_gpus():
+        if wanted == "cuda":
+            raise UserError("--device cuda: torch was installed without CUDA, or the driver does not answer")
+        gpus = []
+    keep_freed_memory()
+    if not gpus:
+        yield "cpu"
+        return
+    gpu, lock = _first_free(gpus)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield "cuda"
+    finally:
+        lock.release()
+
+
+def _first_free(gpus: list[str]) -> tuple[str, FileLock]:
+    """A GPU and the lock on it, which the system frees when this process ends in whatever way."""
+    waits = False
+    while True:
+        for gpu in gpus:
+            lock = FileLock(_lock_folder() / f"{gpu.replace('/', '_')}.lock", timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                continue
+            return gpu, lock
+        if not waits:
+            print(
+                f"waiting for a GPU: {_number(gpus)} held by other jobs of this user "
+                f"(snakemake --resources gpu={len(gpus)} starts no more than there are GPUs)",
+                file=sys.stderr,
+                flush=True,
+            )
+        waits = True
+        time.sleep(1)
+
+
+def _number(gpus: list[str]) -> str:
+    return "the only one is" if len(gpus) == 1 else f"all {len(gpus)} are"
+
+
+def _torch_sees_gpus() -> bool:
+    """Whether torch can use a GPU, asked in another process: this one must set CUDA_VISIBLE_DEVICES first."""
+    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _lock_folder() -> Path:
+    # Not TMPDIR, which clusters and Snakemake set for each job: the locks are for all jobs of a machine.
+    base = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+    folder = base / f"crossmodal-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def keep_freed_memory() -> None:
+    """Let this process and its workers keep the memory of tensors that are gone for the next ones.
+
+    glibc hands large blocks back to the system, which must zero each page before it gives it out again: 4 to 10% of
+    a training step on a CPU. No result depends on it. Where the C library has no mallopt, nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, -1)
+        mallopt(M_MMAP_MAX, 0)
+
+
+def resolved_precision(precision: str, device: str) -> str:
+    """bf16_where_fast as bf16 or default, by what this processor or GPU computes with; others as they are."""
+    if precision != "bf16_where_fast":
+        return precision
+    if device == "cuda":
+        return "bf16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return "default"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "default"

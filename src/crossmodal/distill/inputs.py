@@ -1,0 +1,76 @@
+"""What a network is shown: a modality subset, random subsets, or class-mean images."""
+
+import torch
+from torch import Tensor
+
+from crossmodal.domain import MODALITIES, all_subsets, channels_of, parse_subset
+
+# nnU-Net's internal labels, from the nested regions WT, TC, ET: 0 background, 1 oedema, 2 necrosis, 3 enhancing.
+NUMBER_OF_LABELS = 4
+
+
+def labels_from_regions(regions: Tensor) -> Tensor:
+    """The mutually exclusive labels behind nnU-Net's nested region targets.
+
+    Args:
+        regions: (B, 3, ...) of booleans or 0/1, in the order WT, TC, ET.
+
+    Returns:
+        (B, 1, ...) of uint8: 0 background, 1 oedema (WT only), 2 necrosis (TC without ET), 3 enhancing.
+    """
+    return regions.to(torch.uint8).sum(1, keepdim=True, dtype=torch.uint8)
+
+
+def class_mean(images: Tensor, labels: Tensor) -> Tensor:
+    """Class-mean images of SIKD (Dong et al. 2025, arXiv 2409.17503): each voxel gets its class's mean intensity.
+
+    For each sample, channel and class, background included: sum(image · mask) / (sum(mask) + 1e-8).
+
+    Args:
+        images: (B, C, ...).
+        labels: (B, 1, ...) of integers 0 to 3.
+
+    Returns:
+        (B, C, ...), piecewise constant over the classes.
+    """
+    result = torch.zeros_like(images)
+    dims = tuple(range(2, images.ndim))
+    for label in range(NUMBER_OF_LABELS):
+        mask = (labels == label).to(images.dtype)
+        mean = (images * mask).sum(dims, keepdim=True) / (mask.sum(dims, keepdim=True) + 1e-8)
+        result += mean * mask
+    return result
+
+
+def random_subsets(batch_size: int, seed: int) -> Tensor:
+    """Which modalities each sample keeps: one of the 15 subsets, all equally likely.
+
+    The draw depends on `seed` alone, so it neither disturbs the stream of the augmentation nor needs to be
+    saved to resume a training.
+
+    Returns:
+        (B, 4) of booleans.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(len(_KEEP), (batch_size,), generator=generator)
+    return _KEEP[chosen]
+
+
+def drop_modalities(images: Tensor, keep: Tensor) -> Tensor:
+    """Set the modalities that are not kept to zero, the mean of a normalised image.
+
+    Args:
+        images: (B, 4, ...).
+        keep: (B, 4) of booleans.
+    """
+    return images * keep.to(images).reshape(*keep.shape, *[1] * (images.ndim - 2))
+
+
+def _keep_table() -> Tensor:
+    table = torch.zeros(len(all_subsets()), len(MODALITIES), dtype=torch.bool)
+    for row, subset in enumerate(all_subsets()):
+        table[row, channels_of(parse_subset(subset))] = True
+    return table
+
+
+_KEEP = _keep_table()

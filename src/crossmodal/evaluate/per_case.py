@@ -1,0 +1,99 @@
+"""per_case.csv as the tables read it, and how its rows become one number a patient."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.domain import REGIONS
+from crossmodal.errors import UserError
+from crossmodal.evaluate.collect import KEY
+from crossmodal.domain import all_subsets
+
+METRICS = [
+    "dice",
+    "dice_present",
+    "hd95_mm",
+    "lesion_dice",
+    "lesion_hd95_mm",
+    "volume_ref_ml",
+    "volume_pred_ml",
+]
+ET_POSTPROCESSED = ["dice_et_postprocessed", "hd95_et_postprocessed_mm"]
+
+
+def read_per_case(path: Path) -> pd.DataFrame:
+    """per_case.csv with `patient` (the case itself where the column is missing) and `split`.
+
+    Raises:
+        UserError: it cannot be read, lacks a column, is empty, or holds a measurement twice or none.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys([*KEY, "patient", "split"], str))
+        missing = [name for name in [*KEY, *METRICS] if name not in table]
+        if missing or table.empty:
+            raise ValueError(f"lacks the column {', '.join(missing)}" if missing else "has no row")
+        table[METRICS] = table[METRICS].astype(float)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is not a table of `crossmodal collect` ({error}); collect again") from error
+    for wrong, what in (
+        (table.duplicated(KEY), "a measurement twice"),
+        (table["dice"].isna(), "a row without Dice"),
+    ):
+        if wrong.any():
+            where = ", ".join(map(str, table.loc[wrong.idxmax(), KEY]))
+            raise UserError(f"{path}: holds {what} ({where}); collect again")
+    for name, values in (("region", REGIONS), ("modalities", all_subsets())):
+        strange = table.loc[~table[name].isin(values), name]
+        if len(strange):
+            raise UserError(f"{path}: holds the {name} '{strange.iloc[0]}'; known: {', '.join(values)}")
+    for name in ET_POSTPROCESSED:
+        if name not in table:
+            table[name] = np.nan
+    table["patient"] = table["patient"].fillna(table["case"]) if "patient" in table else table["case"]
+    table["split"] = table["split"].fillna("") if "split" in table else ""
+    return table
+
+
+def held_out(per_case: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that tables rest on, and a note for each cohort of which a part is left out.
+
+    A cohort with a held-out test set is judged by that alone; one without it by its validation cases, each
+    predicted by the fold that did not train on it.
+    """
+    tested = per_case["cohort"].isin(per_case.loc[per_case["split"] == "test", "cohort"].unique())
+    left_out = tested & (per_case["split"] == "train")
+    notes = [
+        f"{cohort}: {rows['case'].nunique()} validation cases left out: the cohort has a held-out test set"
+        for cohort, rows in per_case[left_out].groupby("cohort", sort=False)
+    ]
+    return per_case[~left_out], notes
+
+
+def per_patient(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows indexed by patient and case: mean over what a case has several of, then over a patient's cases."""
+    return rows.groupby(level=["patient", "case"]).mean().groupby(level="patient").mean()
+
+
+def runs_of(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    """The (fold, seed) pairs that rows come from."""
+    return set(zip(rows["fold"], rows["seed"], strict=True))
+
+
+def in_order(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The table sorted by columns: subsets and regions in the field's order, others as they first appear.
+
+    per_case.csv lists cohorts and methods as the config does, and so do the tables.
+    """
+    fixed = {"modalities": all_subsets(), "region": REGIONS}
+    ranks = []
+    for name in by:
+        places = {value: place for place, value in enumerate(fixed.get(name, table[name].unique()))}
+        ranks.append(table[name].map(places).astype(int))
+    return table.iloc[np.lexsort(ranks[::-1])].reset_index(drop=True)
+
+
+def groups(per_case: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """Groups of rows in the order of `in_order`."""
+    return iter(in_order(per_case, by).groupby(by, sort=False))

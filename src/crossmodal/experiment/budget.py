@@ -1,0 +1,105 @@
+"""A budget: how much training, and which network."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from crossmodal.data import BUDGETS
+from crossmodal.errors import UserError, nearest
+from crossmodal.experiment.validation import Model, read_yaml
+
+Size = Annotated[int, Field(ge=8)]
+Positive = Annotated[int, Field(ge=1)]
+Millimetres = Annotated[int | float, Field(gt=0)]
+
+
+class Budget(Model):
+    """How much training, and which network. A null leaves nnU-Net's own plan as it is."""
+
+    title: str = Field(description="One line for the report: what this budget is for.")
+    epochs: int = Field(1000, ge=1, description="Number of epochs.")
+    steps_per_epoch: int = Field(250, ge=1, description="Training batches an epoch.")
+    val_steps_per_epoch: int = Field(
+        50, ge=1, description="Validation batches an epoch (nnU-Net's online pseudo Dice)."
+    )
+    spacing: list[Millimetres] | None = Field(
+        None, min_length=3, max_length=3, description="Voxel spacing in mm that cases are resampled to."
+    )
+    patch_size: list[Size] | None = Field(None, min_length=3, max_length=3, description="Patch size in voxels.")
+    batch_size: Positive | None = Field(None, description="Patches a batch.")
+    features: list[Positive] | None = Field(
+        None,
+        min_length=3,
+        description="Features of each stage; their number is the number of stages (3 or more: with two, deep "
+        "supervision has no weight left).",
+    )
+    mirroring: bool = Field(True, description="Average predictions over mirrored inputs (8 forwards), as nnU-Net does.")
+    threads: int = Field(
+        4,
+        ge=1,
+        description="Torch threads of a training: set here and never from --cores, since one and two threads round "
+        "differently.",
+    )
+    loader_workers: int = Field(
+        8,
+        ge=0,
+        description="Processes that load and augment; 0: in the training process, with stock nnU-Net's own random "
+        "stream.",
+    )
+    memory_format: Literal["contiguous", "channels_last_3d"] = Field(
+        "contiguous",
+        description="Layout of tensors; channels_last_3d is faster on CPUs and rounds differently from stock nnU-Net.",
+    )
+    precision: Literal["default", "fp32", "bf16", "bf16_where_fast"] = Field(
+        "default",
+        description="default: nnU-Net's own (fp16 autocast on a GPU, fp32 on a CPU). bf16: bfloat16 autocast, which "
+        "rounds differently from stock nnU-Net. bf16_where_fast: bf16 on processors that compute with it (AVX-512 "
+        "BF16 or AMX; GPUs), else default; the choice is recorded with the model.",
+    )
+    compile: bool = Field(False, description="torch.compile the network (GPU only).")
+    save_every_minutes: int | float = Field(10, gt=0, description="Minutes between two saves of the training state.")
+    memory_gb: int | float = Field(24, gt=0, description="Main memory that a training asks a cluster for, in GB.")
+    runtime_hours: int | float = Field(
+        12,
+        gt=0,
+        description="Time that training one network asks a cluster for; a method that trains or runs a teacher beside "
+        "it asks for more.",
+    )
+
+    @model_validator(mode="after")
+    def _patch_fits_the_stages(self) -> Self:
+        if self.features is not None and self.patch_size is not None:
+            divisor = 2 ** (len(self.features) - 1)
+            for axis, size in enumerate(self.patch_size):
+                if size % divisor:
+                    raise ValueError(
+                        f"'patch_size' {self.patch_size} cannot be used with {len(self.features)} stages ('features'): "
+                        f"axis {axis} must be a multiple of {divisor}"
+                    )
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Training steps of one network."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def number_of_stages(self) -> int:
+        """Encoder stages of the network; where nnU-Net plans it, the six that it plans for BraTS."""
+        return len(self.features) if self.features is not None else 6
+
+    def dataset_fields(self) -> dict:
+        """The part that the preprocessed data depend on."""
+        return self.model_dump(include={"spacing", "patch_size", "batch_size", "features"})
+
+
+def load_budget(name: str) -> Budget:
+    """A budget of the library, by its name.
+
+    Raises:
+        UserError: there is none of that name, or its file is wrong.
+    """
+    path = BUDGETS / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"unknown budget '{name}': {nearest(name, [file.stem for file in BUDGETS.glob('*.yaml')])}")
+    return Budget.parse(read_yaml(path), str(path))

@@ -1,0 +1,331 @@
+"""The experiment's config: defaults, checks, names, and what must not change inside one experiment folder."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from crossmodal.cohort.lock import read_lock
+from crossmodal.differences import differences
+from crossmodal.domain import RELEASES, all_subsets, parse_subset, subset_name
+from crossmodal.errors import UserError
+from crossmodal.experiment.budget import Budget, load_budget
+from crossmodal.experiment.recipe import Recipe, load_all
+from crossmodal.experiment.validation import Model, read_yaml
+
+# Changing one of these would mix results of two experiments in one folder.
+FIXED = (
+    *("brats", "cohort_lock", "release", "phantom", "external", "split", "on_problem"),
+    *("budget_settings", "backbone"),
+)
+EVERY = "every"
+
+
+def _items(value: Any) -> Any:
+    """A list, also from the text that the command line gives: "a,b"."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",")]
+    return value if isinstance(value, list) else [value]
+
+
+def _none(value: Any) -> Any:
+    return None if isinstance(value, str) and value.lower() in ("null", "none") else value
+
+
+def _unique(values: list) -> list:
+    repeated = sorted({str(value) for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"repeats {', '.join(repeated)}: name each once")
+    return values
+
+
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Number = Annotated[int, Field(ge=0)]
+Items = BeforeValidator(_items)
+Unique = AfterValidator(_unique)
+Null = BeforeValidator(_none)
+
+
+class Given(Model):
+    """Base of what users write: text from the command line gets the type of its key."""
+
+    model_config = ConfigDict(extra="forbid", strict=False, frozen=True, coerce_numbers_to_str=True)
+
+
+class Phantom(Given):
+    """The embedded cohort that is made when brats is null."""
+
+    cases: int = Field(12, ge=3, description="Number of subjects.")
+    spacing: int | float = Field(4, ge=0.5, le=6, description="Voxel size in mm.")
+    seed: Number = Field(2023, description="Seed of the cohort.")
+    site: Literal["A", "B"] = Field("A", description="Which of two scanners.")
+    folder: Annotated[str | None, Null] = Field(
+        None,
+        description="Where it is written; null for .cache/phantom-<settings>. The demo's lies in data/, which "
+        "data.dvc pins.",
+    )
+
+    @property
+    def place(self) -> str:
+        """The folder, as given or named after the settings."""
+        return self.folder or f".cache/phantom-{self.site}-{self.cases}-{self.spacing:g}mm-{self.seed}"
+
+
+class External(Given):
+    """A cohort that is only tested on."""
+
+    name: Name = Field(description="Name in tables.")
+    path: str = Field(description="Folder or table of cases.")
+    release: str = Field("auto", description="As 'release'.")
+
+
+class Split(Given):
+    """How patients are split: the same for every method, saved in cases.csv."""
+
+    folds: int = Field(5, ge=1, description="Number of folds of the cross-validation.")
+    test_fraction: int | float = Field(
+        0.2,
+        ge=0,
+        le=0.9,
+        description="Share of patients that are held out; 0: each fold is judged on its validation cases.",
+    )
+    seed: Number = Field(0, description="Seed of the split.")
+    file: Annotated[str | None, Null] = Field(
+        None, description="A split of one's own: CSV (case,split,fold) or a folder of lists (docs/data.md)."
+    )
+
+
+class Config(Given):
+    """Which cohort, modalities, methods and budget. Defaults come from here alone."""
+
+    experiment: Annotated[Name | None, Null] = Field(
+        None, description="Name of the folder under results/; null for <paper>-<budget>[-phantom]."
+    )
+    paper: Annotated[Name | None, Null] = Field(
+        None, description="Name of the paper that is reproduced, set by the files in workflow/papers."
+    )
+    title: Annotated[str | None, Null] = Field(None, description="The question that the report answers.")
+    brats: Annotated[str | None, Null] = Field(
+        None, description="Folder of a BraTS release, or a cases.csv of one's own; null for the embedded phantom."
+    )
+    brats_lock: Annotated[str | None, Null] = Field(
+        None,
+        description="cohorts/<name>.dvc that locks the data; a cohort that no longer matches stops the run.",
+    )
+    cohort: Annotated[Name | None, Null] = Field(
+        None, description="Name of the training cohort in tables; null for brats or phantom-<site>."
+    )
+    release: Literal["auto", *RELEASES] = Field(
+        "auto", description="Which release the data are, when names and layout do not tell."
+    )
+    on_problem: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What to do with cases that have errors: stop the run, or leave them out and say so.",
+    )
+    predict_unlabelled: bool = Field(False, description="Predict cases without a segmentation too.")
+    phantom: Phantom = Field(Phantom(), description="The embedded cohort that is made when brats is null.")
+    external: list[External] = Field([], description="Cohorts that are only tested on.")
+    split: Split = Field(Split(), description="By patient, the same for every method, saved in cases.csv.")
+    methods: Annotated[list[str], Items, Unique] = Field(
+        ["teacher", "student", "choi2023"],
+        min_length=1,
+        description="Methods to compare (`crossmodal methods` lists them).",
+    )
+    methods_folder: Annotated[str | None, Null] = Field(None, description="A folder with recipes of one's own.")
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, description="Changes to recipes: {method: {distill.0.weight: 2}}."
+    )
+    subsets: Annotated[list[str], Items] = Field(
+        ["t1ce+flair"], min_length=1, description="Modality subsets of the students, or 'every' for all 15."
+    )
+    seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Seeds of the trainings.")
+    folds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Folds that are trained.")
+    budget: str = Field("full", description="How much training, and which network (`crossmodal budgets` lists them).")
+    backbone: Literal["plain", "resenc_m", "resenc_l"] = Field(
+        "plain", description="nnU-Net's plain U-Net or a residual-encoder preset."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+    deterministic: bool = Field(
+        False, description="Bit-identical training on a GPU too, at a cost in time (docs/reproducibility.md)."
+    )
+    publish_preprocessed: bool = Field(False, description="Publish the preprocessed data as well.")
+    publish_remote: Annotated[str | None, Null] = Field(
+        None,
+        description="Where `snakemake publish` sends artefacts: a DVC remote's name, a folder or a URL; null for the "
+        "default remote (docs/publishing.md).",
+    )
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether the training cohort is the embedded one."""
+        return self.brats is None
+
+
+class Resolved(Config):
+    """A config with all that follows from it: results/<experiment>/config.yaml."""
+
+    # What was recorded by another version may hold other keys and lack some.
+    model_config = ConfigDict(extra="ignore", strict=False, frozen=True, coerce_numbers_to_str=True)
+
+    cohort_lock: dict[str, Any] | None = None
+    budget_settings: Budget = Budget(title="")
+    recipes: dict[str, Recipe] = {}
+    cohorts: list[str] = []
+
+    @property
+    def method_folders(self) -> list[Path]:
+        """Folders with recipes of the user's own."""
+        return [Path(self.methods_folder)] if self.methods_folder else []
+
+
+def resolve(given: dict[str, Any], where: str = "config", results: Path | None = None) -> Resolved:
+    """The resolved config of an experiment, from what config files and the command line gave.
+
+    Args:
+        given: keys and values, command-line ones still as text.
+        where: named in messages.
+        results: the folder of experiments. The images need not be there for an experiment in it whose cohort was
+            read already: one that was restored on another machine.
+
+    Raises:
+        UserError: an unknown key, method, modality or budget, a wrong type, a missing path.
+    """
+    config = Config.parse(given, where)
+    _check_paper(config)
+    subsets = _subsets(config.subsets)
+    budget = load_budget(config.budget)
+    overrides = {method: coerce_values(changes) for method, changes in config.overrides.items()}
+    resolved = Resolved.model_construct(
+        **dict(config) | {"subsets": subsets},
+        cohort_lock=read_lock(Path(config.brats_lock)).summary() if config.brats_lock else None,
+        budget_settings=budget,
+    )
+    recipes = load_all(config.methods, resolved.method_folders, overrides)
+    for method, recipe in recipes.items():
+        recipe.check_taps(budget.number_of_stages, f"method '{method}'")
+    for method in config.methods:
+        if recipes[method].uses_ground_truth:
+            raise UserError(
+                f"'{method}' reads the ground truth, so it is a teacher and never a method of its own: "
+                f"take it out of 'methods' (it is trained for the methods that name it)"
+            )
+    for fold in config.folds:
+        if fold >= max(1, config.split.folds):
+            raise UserError(f"'folds' asks for fold {fold}, but the split has {config.split.folds} folds, from 0")
+    cohorts = [_cohort_name(config), *(item.name for item in config.external)]
+    if len(set(cohorts)) < len(cohorts):
+        raise UserError(f"two cohorts have the same name: {', '.join(cohorts)}: give 'external' others")
+    resolved = resolved.replaced(
+        recipes=recipes, cohorts=cohorts, experiment=config.experiment or _experiment_name(config)
+    )
+    if results is None or not (results / resolved.experiment / "cohort" / "cases.csv").exists():
+        _check_paths(resolved)
+    return resolved
+
+
+def read_resolved(path: Path) -> Resolved:
+    """A recorded config.yaml; keys that it lacks have their defaults.
+
+    Raises:
+        UserError: it is missing, not YAML, or a value is wrong.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not found: give the folder of an experiment (results/<experiment>)")
+    return Resolved.parse(read_yaml(path), str(path))
+
+
+def given_part(resolved: Resolved) -> dict[str, Any]:
+    """The keys of a resolved config that can be given; the others follow from them."""
+    return {key: value for key, value in resolved.plain().items() if key in Config.model_fields}
+
+
+def refuse_drift(experiment: Path) -> None:
+    """Stop when this version resolves a recorded config to other recipes or another budget than it had.
+
+    Args:
+        experiment: results/<experiment>, with config.yaml.
+
+    Raises:
+        UserError: listing each difference.
+    """
+    recorded = read_yaml(experiment / "config.yaml")
+    given = {key: value for key, value in recorded.items() if key in Config.model_fields}
+    now = resolve(given, str(experiment / "config.yaml"), experiment.parent).plain()
+    different = differences(recorded, _keys_of(recorded, now))
+    if different:
+        lines = "\n".join(f"  {line}" for line in different)
+        raise UserError(
+            f"{experiment}: was made by another version of this workflow:\n{lines}\n"
+            f"Check out the commit that published it, or change the recipe or budget back."
+        )
+
+
+def _keys_of(recorded: Any, now: Any) -> Any:
+    """`now` without the keys that were added since."""
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        return {key: _keys_of(recorded[key], value) for key, value in now.items() if key in recorded}
+    if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
+        return [_keys_of(old, new) for old, new in zip(recorded, now, strict=True)]
+    return now
+
+
+def coerce_values(changes: dict[str, Any]) -> dict[str, Any]:
+    """Values that came as text, read as YAML."""
+    return {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
+
+
+def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
+    """Stop when an experiment folder was made with another cohort, budget or split.
+
+    Raises:
+        UserError: listing each difference.
+    """
+    before = experiment / "config.yaml"
+    if not before.exists():
+        return
+    found, wanted = read_yaml(before), resolved.plain()
+    different = [line for key in FIXED for line in differences(found.get(key), wanted[key], key)]
+    if different:
+        lines = "\n".join(f"  {line}" for line in different)
+        raise UserError(
+            f"{experiment}: was made with another config:\n{lines}\n"
+            f"Give this run a name of its own (--config experiment=NAME), or delete {experiment}."
+        )
+
+
+def _check_paths(config: Config) -> None:
+    if config.brats is not None and not Path(config.brats).exists():
+        raise UserError(f"'brats': there is no {config.brats}: give the folder that holds the cases")
+    for item in config.external:
+        if not Path(item.path).exists():
+            raise UserError(f"'external' {item.name}: there is no {item.path}")
+    if config.split.file is not None and not Path(config.split.file).exists():
+        raise UserError(f"'split.file': there is no {config.split.file}")
+
+
+def _check_paper(config: Config) -> None:
+    if config.paper and config.brats is None and config.budget != "smoke":
+        raise UserError(
+            f"the paper '{config.paper}' needs its data: add --config brats=PATH, the folder of the BraTS cases; "
+            f"or try it on the phantom: --config budget=smoke"
+        )
+    if config.brats_lock is not None and config.brats is None:
+        raise UserError(f"'brats_lock' is {config.brats_lock}, but no 'brats' is given: the lock is of its files")
+
+
+def _subsets(names: list[str]) -> list[str]:
+    if names == [EVERY]:
+        return all_subsets()
+    try:
+        return _unique([subset_name(parse_subset(name)) for name in names])
+    except ValueError as error:
+        raise UserError(f"'subsets' {error}") from None
+
+
+def _cohort_name(config: Config) -> str:
+    return config.cohort or (f"phantom-{config.phantom.site.lower()}" if config.is_phantom else "brats")
+
+
+def _experiment_name(config: Config) -> str:
+    return f"{config.paper or 'experiment'}-{config.budget}{'-phantom' if config.is_phantom else ''}"

@@ -1,0 +1,105 @@
+"""Which trainings, predictions and roles an experiment has: read from its recipes, and from nowhere else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from crossmodal.domain import ALL
+from crossmodal.experiment.config import Resolved
+from crossmodal.experiment.layout import Prediction, Training
+from crossmodal.experiment.recipe import Recipe
+
+# The share of the gap recovered is defined by these two methods: (method − student) / (teacher − student).
+STUDENT, TEACHER = "student", "teacher"
+TWO_STAGE = "_two_stage"  # choi2023_two_stage is the control of choi2023
+
+
+def trainings(config: Resolved) -> dict[Training, Training | None]:
+    """Every training of an experiment, with the teacher that must be trained before it (teachers come first)."""
+    found: dict[Training, Training | None] = {}
+
+    def add(training: Training) -> Training:
+        needed = config.recipes[training.method].teacher_before(training.modalities)
+        teacher = add(Training(*needed, training.seed, training.fold)) if needed else None
+        found.setdefault(training, teacher)
+        return training
+
+    for method in config.methods:
+        recipe = config.recipes[method]
+        for subset in sorted({recipe.trained_modalities(one) for one in recipe.scored_subsets(config.subsets)}):
+            for seed in config.seeds:
+                for fold in config.folds:
+                    add(Training(method, subset, seed, fold))
+    return found
+
+
+def predictions(config: Resolved) -> list[Prediction]:
+    """Every prediction of an experiment that is scored, in the config's order."""
+    return [
+        Prediction(cohort, method, subset, seed, fold)
+        for cohort in config.cohorts
+        for method in config.methods
+        for subset in config.recipes[method].scored_subsets(config.subsets)
+        for seed in config.seeds
+        for fold in config.folds
+    ]
+
+
+def training_of(config: Resolved, prediction: Prediction) -> Training:
+    """The training whose network makes a prediction."""
+    modalities = config.recipes[prediction.method].trained_modalities(prediction.modalities)
+    return Training(prediction.method, modalities, prediction.seed, prediction.fold)
+
+
+class Roles:
+    """What each method of an experiment is for the comparison of methods.
+
+    The student alone is the baseline. A method that always sees all four modalities without being taught (the
+    method `teacher`, or another such recipe) is an upper bound. All others are compared.
+
+    Args:
+        methods: the methods, in the order of the config.
+        recipes: their recipes; of a method without one, the name decides (`teacher` always sees all four).
+    """
+
+    def __init__(self, methods: Iterable[str], recipes: Mapping[str, Recipe] | None = None) -> None:
+        self.recipes = recipes or {}
+        self.methods = self.in_order(methods)
+
+    @classmethod
+    def of(cls, config: Resolved) -> "Roles":
+        """The roles of the methods of a resolved config."""
+        return cls(config.methods, config.recipes)
+
+    def always_sees_all(self, method: str) -> bool:
+        """Whether a method is given all four modalities, whatever subset is asked for."""
+        recipe = self.recipes.get(method)
+        return recipe.always_sees_all if recipe else method == TEACHER
+
+    def is_upper_bound(self, method: str) -> bool:
+        """Whether a method is a bound that sees all four modalities and is not taught."""
+        recipe = self.recipes.get(method)
+        return self.always_sees_all(method) and (recipe is None or recipe.teacher is None)
+
+    def in_order(self, methods: Iterable[str]) -> list[str]:
+        """Student first, then the compared methods as given, then the upper bounds with `teacher` last."""
+        listed = list(dict.fromkeys(methods))
+        rank = {STUDENT: 0, TEACHER: 3}
+        return sorted(listed, key=lambda method: rank.get(method, 2 if self.is_upper_bound(method) else 1))
+
+    @property
+    def compared(self) -> list[str]:
+        """Methods that are neither the student alone nor an upper bound."""
+        return [method for method in self.methods if method != STUDENT and not self.is_upper_bound(method)]
+
+    @property
+    def upper_bounds(self) -> list[str]:
+        """Methods that see all four modalities and are not taught, `teacher` last."""
+        return [method for method in self.methods if self.is_upper_bound(method)]
+
+    def row_subset(self, method: str, subset: str) -> str:
+        """The subset under which a method's rows for `subset` are: all four for one that always sees them."""
+        return ALL if self.always_sees_all(method) else subset
+
+    def subsets(self, scored: Iterable[tuple[str, str]]) -> list[str]:
+        """Subsets, of scored (method, modalities) pairs, that a student was given; all four when none was."""
+        found: Sequence[str] = [subset for method, subset in scored if not self.always_sees_all(method)]
+        return list(dict.fromkeys(found)) or [ALL]

@@ -1,0 +1,80 @@
+"""The figures: one module each, drawn from an experiment's tables/, figure_data/ and config.yaml alone."""
+
+import importlib
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+# The order of the report. Each module has TITLE, CATEGORY and draw(experiment) -> Drawing.
+FIGURES = (
+    "dice_by_method",
+    "gain_over_student",
+    "subset_matrix",
+    "qualitative",
+    "training_curves",
+    "cross_correlation",
+    "class_mean_intensities",
+    "intra_vs_cross_dataset",
+    "cost_vs_gain",
+    "volume_agreement",
+)
+
+
+def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[dict[str, Any]]:
+    """Draw every figure of the experiment in `folder` as <out>/<name>.png and .pdf.
+
+    A figure whose data is missing becomes a small picture that says so.
+
+    Args:
+        folder: results/<experiment>, with config.yaml, tables/ and figure_data/.
+        out: folder of the figures, made when missing.
+        workers: processes that draw; the files do not depend on it.
+
+    Returns:
+        What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
+        drawn) of each figure, in the order of the report.
+    """
+    from crossmodal.files import write_json
+    from crossmodal.progress import track
+
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    draw = partial(_draw, Path(folder), out)
+    if workers == 1:
+        index = list(track(map(draw, FIGURES), "figures drawn", len(FIGURES)))
+    else:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            index = list(track(pool.map(draw, FIGURES), "figures drawn", len(FIGURES)))
+    write_json(out / "index.json", index)
+    return index
+
+
+def _draw(folder: Path, out: Path, name: str) -> dict[str, Any]:
+    from crossmodal.evaluate.results import Experiment
+
+    return draw_one(Experiment(folder), name, out / name)
+
+
+def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
+    """Draw the figure `name` into <stem>.png and .pdf and return its entry for the index."""
+    from crossmodal.figures import style
+    from crossmodal.evaluate.results import MissingDataError
+
+    module = importlib.import_module(f"crossmodal.figures.{name}")
+    entry = {"name": name, "title": module.TITLE, "category": module.CATEGORY}
+    with style.settings():
+        try:
+            drawing = module.draw(experiment)
+            style.mark(drawing.figure, experiment.is_phantom)
+            style.save(drawing.figure, stem)
+            return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
+        except MissingDataError as error:
+            note = str(error)
+        except Exception as error:  # a damaged table must not cost the other nine figures
+            note = f"its data cannot be read as expected ({type(error).__name__}: {error})."
+            print(f"figures: {name}: {note}", file=sys.stderr)
+        style.save(style.note_figure(module.TITLE, note), stem)
+    return entry | {"caption": note, "alt": f"{module.TITLE}: not drawn. {note}", "note": note}

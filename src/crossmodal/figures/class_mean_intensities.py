@@ -1,0 +1,87 @@
+"""Intensities of class-mean images beside the originals, by class and sequence (as figure 3 of Dong et al. 2025)."""
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import SMALL, TWO_COLUMNS, Drawing, legend_below, new_figure
+from crossmodal.wording import MODALITY_LABELS, plural
+from crossmodal.domain import MODALITIES
+
+TITLE = "Intensities of class-mean images"
+CATEGORY = "Training"
+CLASSES = {
+    "background": ("Rest of the brain", "#999999", "-"),
+    "ED": ("Oedema", "#009E73", "-"),
+    "NCR": ("Necrosis", "#0072B2", "--"),
+    "ET": ("Enhancing tumour", "#D55E00", "-."),
+}
+IMAGES = {"original": "Original", "class_mean": "Class-mean"}
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Columns are sequences; the upper row shows the originals, the lower one the class-mean images."""
+    table = experiment.data("class_mean_histograms")
+    modalities = [m for m in MODALITIES if m in set(table.modality)]
+    if not modalities:
+        raise MissingDataError("figure_data/class_mean_histograms.csv holds no sequence.")
+    figure = new_figure(TWO_COLUMNS, 3.1, legend_rows=1)
+    panels = figure.subplots(2, len(modalities), squeeze=False, sharex=True, sharey="row")
+    shown = table[table.fraction > 0.002]
+    limits = shown.bin_low.min(), shown.bin_high.max()
+    for j, modality in enumerate(modalities):
+        for i, image in enumerate(IMAGES):
+            rows = table[(table.modality == modality) & (table.image == image)]
+            draw_panel(panels[i, j], rows)
+        panels[0, j].set_title(MODALITY_LABELS[modality])
+        panels[1, j].set_xlabel("Intensity (SD of the brain)")
+    panels[0, 0].set_xlim(*limits)
+    for i, label in enumerate(IMAGES.values()):
+        panels[i, 0].set_ylabel(f"{label}:\nshare of the class", fontsize=SMALL)
+    handles = [panels[0, 0].plot([], [], color=c, linestyle=s, label=label)[0] for label, c, s in CLASSES.values()]
+    legend_below(figure, handles, 4)
+    return Drawing(figure, caption(table), alt(table, modalities))
+
+
+def draw_panel(axes, rows) -> None:
+    """One line a class; bins that are not in the file are empty."""
+    for name, (_, colour, line) in CLASSES.items():
+        own = rows[rows.label == name].sort_values("bin_low")
+        if own.empty:
+            continue
+        widths = (own.bin_high - own.bin_low).median()
+        positions, shares = [], []
+        end = None
+        for low, high, share in zip(own.bin_low, own.bin_high, own.fraction, strict=True):
+            if end is None or low - end > widths / 2:
+                if end is not None:
+                    positions.append(end)
+                    shares.append(0)
+                positions.append(low)
+                shares.append(0)
+            positions += [low, high]
+            shares += [share, share]
+            end = high
+        axes.plot([*positions, end], [*shares, 0], color=colour, linestyle=line, lw=1)
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="x")
+
+
+def caption(table) -> str:
+    """How a class-mean image is made, and from how many cases."""
+    cases = int(table.cases.max()) if "cases" in table else 0
+    return (
+        f"Share of each class's brain voxels by intensity in {plural(cases, 'training case')}, each image "
+        "with mean 0 and standard deviation 1 within the brain. In a class-mean image every voxel has the mean of its "
+        "class, so each case gives one value a class (the mean of the background includes the air around the brain): "
+        "the teacher of Dong et al. 2025 learns shapes from such images. Another line style for each class."
+    )
+
+
+def alt(table, modalities: list[str]) -> str:
+    """Mean intensity of each class in the originals."""
+    parts = []
+    for modality in modalities:
+        rows = table[(table.modality == modality) & (table.image == "original")]
+        middle = (rows.bin_low + rows.bin_high) / 2 * rows.fraction
+        means = middle.groupby(rows.label).sum() / rows.fraction.groupby(rows.label).sum()
+        words = ", ".join(f"{CLASSES[c][0]} {means[c]:+.1f}" for c in CLASSES if c in means)
+        parts.append(f"{MODALITY_LABELS[modality]}: {words}")
+    return f"Histograms by class. Mean intensity in the originals, in SD: {'; '.join(parts)}."

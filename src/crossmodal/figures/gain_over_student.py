@@ -1,0 +1,131 @@
+"""Gain over the student alone: a forest plot of paired differences in Dice."""
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import (
+    INK,
+    ONE_COLUMN,
+    SMALL,
+    TWO_COLUMNS,
+    Drawing,
+    method_colour,
+    method_marker,
+    new_figure,
+    x_grid,
+)
+from crossmodal.wording import (
+    REGION_LABELS,
+    REGIONS,
+    enumerate_words,
+    method_label,
+    modalities_label,
+    plural,
+    signed,
+)
+
+TITLE = "Gain over the student alone"
+CATEGORY = "Accuracy"
+STACKED_UP_TO = 4  # rows in a panel
+
+
+def gains(experiment: Experiment, cohort: str | None = None) -> pd.DataFrame:
+    """Rows of comparisons.csv against the student alone in one cohort (the training cohort by default).
+
+    Raises:
+        MissingDataError: when there is none.
+    """
+    table = experiment.optional_table("comparisons")
+    if table.empty:
+        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
+    table = table[(table.baseline == "student") & (table.cohort == (cohort or experiment.cohort))]
+    table = table[~table.method.isin(["student", "teacher"])].dropna(subset=["dice_gain"])
+    if table.empty:
+        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
+    return table
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Rows are methods (and subsets), panels are regions; beyond three subsets, the spread over subsets."""
+    table = gains(experiment)
+    shown = [s for s in experiment.shown_subsets if s in set(table.modalities)]
+    many = len(experiment.subsets) > len(experiment.shown_subsets)
+    rows = [(m, s) for s in (shown if not many else [None]) for m in experiment.methods if m in set(table.method)]
+    rows = [(m, s) for m, s in rows if s is None or ((table.method == m) & (table.modalities == s)).any()]
+    if not rows:
+        raise MissingDataError("no method is compared with the student alone for the subsets that are shown.")
+    stacked = len(rows) <= STACKED_UP_TO
+    height = 0.45 + 0.24 * len(rows)
+    size = (ONE_COLUMN, 3 * height + 0.3) if stacked else (TWO_COLUMNS, height + 0.45)
+    figure = new_figure(*size)
+    panels = np.ravel(figure.subplots(3 if stacked else 1, 1 if stacked else 3, sharex=True, squeeze=False))
+    for j, (axes, region) in enumerate(zip(panels, REGIONS, strict=True)):
+        draw_panel(axes, table[table.region == region], rows, several=len(shown) > 1, intervals=stacked)
+        axes.set_title(REGION_LABELS[region])
+        if j and not stacked:
+            axes.tick_params(axis="y", labelleft=False)
+        if j == 2 or not stacked:
+            axes.set_xlabel("Gain in Dice over the student alone")
+        axes.locator_params(axis="x", nbins=4)
+    return Drawing(figure, caption(experiment, table, many), alt(table, rows))
+
+
+def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], several: bool, intervals: bool) -> None:
+    """One region: mean gain and interval for each row, in numbers to the right of the panel."""
+    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    for y, (method, subset) in enumerate(rows):
+        mine = table[table.method == method]
+        colour, marker = method_colour(method), method_marker(method)
+        if subset is None:
+            axes.plot(mine.dice_gain, np.full(len(mine), y + 0.22), ".", color=colour, ms=3, mew=0, alpha=0.6)
+            axes.plot(mine.dice_gain.mean(), y, marker, color=colour, ms=5, zorder=3)
+            words = signed(mine.dice_gain.mean()) if len(mine) else "no value"
+        else:
+            words = "no value"
+            for row in mine[mine.modalities == subset].itertuples():
+                axes.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.5, zorder=2)
+                axes.plot(row.dice_gain, y, marker, color=colour, ms=5, zorder=3)
+                axes.lines[-1].set_markerfacecolor(colour if row.p_holm < 0.05 else "white")
+                words = signed(row.dice_gain)
+                words += f" [{signed(row.ci_low)}, {signed(row.ci_high)}]" if intervals else ""
+        axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
+    labels = [method_label(m) + (f"\n{modalities_label(s)}" if several and s else "") for m, s in rows]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    x_grid(axes)
+
+
+def caption(experiment: Experiment, table: pd.DataFrame, many: bool) -> str:
+    """What is compared, over how many cases, and the family that Holm's correction covers."""
+    family = len(table[["method", "modalities"]].drop_duplicates())
+    if "family_size" in table and table.family_size.notna().any():
+        family = int(table.family_size.max())
+    text = (
+        f"Difference in Dice between each method and the student alone on the same {experiment.unit}s of "
+        f"{experiment.cohort} ({int(table.n.max())}). Right of the line: the method is better. "
+    )
+    if many:
+        text += (
+            f"Small points are the {len(experiment.subsets)} modality subsets, large markers their mean; "
+            f"a mean over subsets has no interval here."
+        )
+    else:
+        given = enumerate_words([modalities_label(s) for s in experiment.shown_subsets])
+        text += f"Given: {given}. Bars are bootstrap 95% intervals over {experiment.unit}s."
+    significant = table[table.p_holm < 0.05]
+    return text + (
+        f" p < 0.05 after Holm's correction (Wilcoxon signed-rank, {plural(family, 'comparison')} a region): "
+        f"{len(significant)} of {len(table)} comparisons{'' if many else ' (full markers; open: not)'}."
+    )
+
+
+def alt(table: pd.DataFrame, rows: list[tuple[str, str | None]]) -> str:
+    """The gains in words."""
+    parts = []
+    for method, subset in rows:
+        mine = table[(table.method == method) & ((table.modalities == subset) | (subset is None))]
+        means = mine.groupby("region").dice_gain.mean()
+        gain = ", ".join(f"{r} {signed(means[r])}" for r in REGIONS if r in means)
+        parts.append(f"{method_label(method)}{f' from {modalities_label(subset)}' if subset else ''} {gain}")
+    return f"Gain in Dice over the student alone: {'; '.join(parts)}."

@@ -1,0 +1,108 @@
+"""Dice on the cohort that was trained on against Dice on other cohorts (as figure 1 of Dong et al. 2025)."""
+
+import numpy as np
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import (
+    GREY,
+    TWO_COLUMNS,
+    Drawing,
+    legend_below,
+    method_colour,
+    method_marker,
+    new_figure,
+)
+from crossmodal.wording import (
+    REGION_LABELS,
+    REGIONS,
+    enumerate_words,
+    method_label,
+    modalities_label,
+)
+
+TITLE = "Within and across cohorts"
+CATEGORY = "Generalisation"
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Panels are regions (and rows external cohorts); a method on the diagonal loses nothing elsewhere."""
+    externals = experiment.externals
+    if not externals:
+        raise MissingDataError("one cohort was tested; `external:` in the config names others.")
+    subset = experiment.focus_subset
+    methods = [
+        m for m in experiment.methods_at(subset) if any(m in experiment.methods_at(subset, e) for e in externals)
+    ]
+    if not methods:
+        raise MissingDataError("no method has scores on both the training cohort and another one.")
+    legend_rows = -(-len(methods) // 4)
+    figure = new_figure(TWO_COLUMNS, 2.5 * len(externals) + 0.16 * legend_rows + 0.55, legend_rows)
+    panels = figure.subplots(len(externals), 3, squeeze=False, sharex=True, sharey=True)
+    for i, external in enumerate(externals):
+        for j, region in enumerate(REGIONS):
+            draw_panel(panels[i, j], experiment, methods, subset, external, region)
+            panels[i, j].set_title(REGION_LABELS[region])
+        panels[i, 0].set_ylabel(f"Dice on {external}")
+    for axes in panels[-1]:
+        axes.set_xlabel(f"Dice on {experiment.cohort}")
+    fit_limits(panels)
+    handles = [
+        panels[0, 0].plot([], [], method_marker(m), color=method_colour(m), label=method_label(m))[0] for m in methods
+    ]
+    legend_below(figure, handles, min(4, len(methods)))
+    return Drawing(figure, caption(experiment, externals, subset), alt(experiment, methods, subset, externals))
+
+
+def draw_panel(axes, experiment: Experiment, methods: list[str], subset: str, external: str, region: str) -> None:
+    """One marker a method, with its intervals in both directions."""
+    summary = experiment.table("summary")
+    summary = summary[summary.region == region]
+    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, linestyle="--", zorder=1)
+    for method in methods:
+        intra = experiment.at(summary[summary.cohort == experiment.cohort], method, subset)
+        cross = experiment.at(summary[summary.cohort == external], method, subset)
+        if intra.empty or cross.empty:
+            continue
+        a, b, colour = intra.iloc[0], cross.iloc[0], method_colour(method)
+        axes.plot([a.dice_ci_low, a.dice_ci_high], [b.dice_mean] * 2, color=colour, lw=0.7, alpha=0.6, zorder=2)
+        axes.plot([a.dice_mean] * 2, [b.dice_ci_low, b.dice_ci_high], color=colour, lw=0.7, alpha=0.6, zorder=2)
+        axes.plot(a.dice_mean, b.dice_mean, method_marker(method), color=colour, ms=5, zorder=3)
+        axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.4)
+    axes.grid()
+
+
+def fit_limits(panels: np.ndarray) -> None:
+    """Equal limits on both axes, around all intervals."""
+    lines = [line for axes in panels.flat for line in axes.lines[1:]]
+    values = np.concatenate([np.concatenate([line.get_xdata(), line.get_ydata()]) for line in lines])
+    values = values[np.isfinite(values)]
+    low, high = max(0, values.min() - 0.02), min(1, values.max() + 0.02)
+    for axes in panels.flat:
+        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.locator_params(nbins=5)
+        axes.set_yticks([t for t in axes.get_xticks() if low <= t <= high])
+
+
+def caption(experiment: Experiment, externals: list[str], subset: str) -> str:
+    """What below the diagonal means."""
+    return (
+        f"Mean Dice of networks trained on {experiment.cohort}, on its held-out {experiment.unit}s (across) and on "
+        f"{enumerate_words(externals)} (up), given {modalities_label(subset)}; bars are bootstrap 95% intervals. "
+        "Below the dashed line a method is worse on the cohort that it has not seen."
+    )
+
+
+def alt(experiment: Experiment, methods: list[str], subset: str, externals: list[str]) -> str:
+    """Both means of each method and region."""
+    summary, parts = experiment.table("summary"), []
+    for external in externals:
+        for method in methods:
+            intra = experiment.at(summary[summary.cohort == experiment.cohort], method, subset).set_index("region")
+            cross = experiment.at(summary[summary.cohort == external], method, subset).set_index("region")
+            pairs = [
+                f"{r} {intra.dice_mean[r]:.2f} to {cross.dice_mean[r]:.2f}"
+                for r in REGIONS
+                if r in intra.index and r in cross.index
+            ]
+            parts.append(f"{method_label(method)} on {external}: {', '.join(pairs)}")
+    return f"Dice within and across cohorts: {'; '.join(parts)}."

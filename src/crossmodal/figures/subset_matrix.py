@@ -1,0 +1,102 @@
+"""Dice of every method for every subset of the four sequences: the field's table as a picture."""
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import GREY, INK, PALE, SMALL, TWO_COLUMNS, Drawing, new_figure
+from crossmodal.wording import MODALITY_LABELS, REGION_LABELS, REGIONS, method_label, plural
+from crossmodal.domain import ALL, MODALITIES
+
+TITLE = "Dice for every subset of sequences"
+CATEGORY = "Accuracy"
+FEWEST = 2  # subsets
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Columns are subsets (dots: the sequences given), rows are methods, a panel each for WT, TC and ET."""
+    summary = experiment.table("summary")
+    summary = summary[summary.cohort == experiment.cohort]
+    subsets = [s for s in experiment.subsets if s in set(summary.modalities)]
+    if len(subsets) < FEWEST:
+        raise MissingDataError(f"only {plural(len(subsets), 'subset')} was run; the matrix compares several.")
+    methods = [m for m in experiment.methods if m in set(summary.method)]
+    tables = {r: matrix(summary[summary.region == r], methods, subsets) for r in REGIONS}
+    columns = list(tables["WT"].columns[:-1])
+    values = np.concatenate([t.to_numpy().ravel() for t in tables.values()])
+    low, high = np.floor(np.nanmin(values) * 10) / 10, np.ceil(np.nanmax(values) * 10) / 10
+    dots_in, panel_in = 0.62, 0.3 + 0.19 * len(methods)
+    figure = new_figure(TWO_COLUMNS, dots_in + 3 * panel_in + 0.55)
+    dots, *panels = figure.subplots(4, 1, height_ratios=[dots_in, *[panel_in] * 3])
+    draw_dots(dots, columns)
+    for axes, region in zip(panels, REGIONS, strict=True):
+        image = draw_matrix(axes, tables[region], low, high)
+        axes.set_title(REGION_LABELS[region])
+    bar = figure.colorbar(image, ax=[dots, *panels], location="right", shrink=0.5, aspect=30, pad=0.01)
+    bar.set_label("Mean Dice")
+    bar.outline.set_linewidth(0)
+    return Drawing(figure, caption(experiment, subsets), alt(tables))
+
+
+def matrix(summary: pd.DataFrame, methods: list[str], subsets: list[str]) -> pd.DataFrame:
+    """Mean Dice, methods × subsets (and all four sequences, if only the teacher was given them); in a last column
+    the mean over the subsets, NaN unless all are there."""
+    table = summary.pivot_table(index="method", columns="modalities", values="dice_mean")
+    own = table.reindex(index=methods, columns=subsets)
+    mean = own.mean(axis=1).where(own.notna().all(axis=1))
+    if ALL not in subsets and ALL in table:
+        own = own.assign(**{ALL: table[ALL].reindex(methods)})
+    return own.assign(mean=mean)
+
+
+def draw_dots(axes, subsets: list[str]) -> None:
+    """Which sequences each column was given: full dots, joined; pale dots are missing sequences."""
+    for x, subset in enumerate(subsets):
+        given = [MODALITIES.index(m) for m in subset.split("+")]
+        axes.plot([x] * 4, range(4), "o", ms=4, color=PALE, zorder=1)
+        axes.plot([x] * len(given), given, "o-", ms=4, lw=1, color=INK, zorder=2)
+    axes.set_yticks(range(4), [MODALITY_LABELS[m] for m in MODALITIES])
+    axes.text(len(subsets) + 0.0, 1.5, "mean", ha="center", va="center", fontsize=SMALL, color=GREY)
+    axes.set(xlim=(-0.5, len(subsets) + 0.5), ylim=(3.6, -0.6), xticks=[])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def draw_matrix(axes, table: pd.DataFrame, low: float, high: float):
+    """A heat map with the number in each cell; what was not run stays white."""
+    values = np.ma.masked_invalid(table.to_numpy())
+    image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    axes.axvline(len(table.columns) - 1.5, color="white", lw=3)
+    for y, x in zip(*np.nonzero(~values.mask if values.mask.shape else np.ones(values.shape)), strict=True):
+        dark = (values[y, x] - low) / max(high - low, 1e-9) < 0.6
+        text = f"{values[y, x]:.2f}".removeprefix("0")
+        axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color="white" if dark else "black")
+    axes.set_yticks(range(len(table)), [method_label(m) for m in table.index])
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def caption(experiment: Experiment, subsets: list[str]) -> str:
+    """What columns, rows and white cells are."""
+    count = experiment.count()
+    teacher = "The teacher is one network that sees all four sequences. " if "teacher" in experiment.methods else ""
+    return (
+        f"Mean Dice on {plural(count, f'held-out {experiment.unit}')} of {experiment.cohort} for "
+        f"{plural(len(subsets), 'subset')} of the sequences (full dots: given to the network). {teacher}"
+        "The last column is the mean over these subsets, where a method has them all; white: not run."
+    )
+
+
+def alt(tables: dict[str, pd.DataFrame]) -> str:
+    """Lowest and highest Dice of each region and where they are."""
+    parts = []
+    for region, table in tables.items():
+        cells = table.drop(columns="mean").stack()
+        worst, best = cells.idxmin(), cells.idxmax()
+        parts.append(
+            f"{region} from {cells.min():.2f} ({method_label(worst[0])}, {worst[1]}) "
+            f"to {cells.max():.2f} ({method_label(best[0])}, {best[1]})"
+        )
+    return f"Matrix of mean Dice, methods by subsets: {'; '.join(parts)}."

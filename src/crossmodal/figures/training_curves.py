@@ -1,0 +1,160 @@
+"""Training curves: each loss term over the epochs, a line a method."""
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import (
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Drawing,
+    legend_below,
+    method_colour,
+    method_marker,
+    new_figure,
+)
+from crossmodal.wording import enumerate_words, method_label, modalities_label
+from crossmodal.domain import ALL
+
+TITLE = "Training curves by loss term"
+CATEGORY = "Training"
+KINDS = {
+    "student": "Segmentation loss, student",
+    "teacher": "Segmentation loss, teacher",
+    "distillation": "Distillation, relative to first",
+    "validation": "Validation Dice",
+    "gradient": "Distillation/segmentation gradient",
+}
+STYLES = ("-", "--", ":", "-.")
+
+
+def kind_of(term: str, terms: set[str]) -> str | None:
+    """Which panel a column of progress.csv belongs in; None for what is not drawn (learning rate, sums)."""
+    if term.startswith("gradient_ratio:"):
+        return "gradient"
+    if re.search("val.*dice|dice.*val", term):
+        return "validation"
+    if "@" in term or term.startswith("distill"):
+        return "distillation"
+    segmentation = re.match(r"(?:loss_)?seg_(teacher|student)", term)
+    if segmentation:
+        return segmentation[1]
+    # A network that only segments may log one loss, under the name of the sum.
+    return "student" if term in ("loss", "loss_total") and not any("seg_" in t for t in terms) else None
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Panels are kinds of terms; lines are methods (mean over seeds and folds, band from lowest to highest)."""
+    curves = experiment.data("curves").dropna(subset=["value"])
+    curves = curves[np.isfinite(curves.value)]
+    subset = experiment.focus_subset
+    if subset not in set(curves.modalities):
+        subset = next((s for s in curves.modalities if s != ALL), ALL)
+    own = (curves.modalities == subset) | (curves.method == "teacher") | curves.method.str.endswith("_teacher")
+    # An any-subset network has one training, under all four modalities, whatever it is tested with.
+    own |= ~curves.method.isin(curves[curves.modalities == subset].method) & (curves.modalities == ALL)
+    lines = collect_lines(curves[own])
+    if not lines:
+        raise MissingDataError("figure_data/curves.csv holds no loss term.")
+    kinds = [k for k in KINDS if any(line["kind"] == k for line in lines)]
+    methods = in_order(experiment, {line["method"] for line in lines})
+    columns = 3 if len(kinds) > 4 else min(2, len(kinds))
+    rows = -(-len(kinds) // columns)
+    legend_columns = 4 if columns > 1 else 2
+    legend_rows = -(-len(methods) // legend_columns)
+    figure = new_figure(TWO_COLUMNS if columns > 1 else ONE_COLUMN, 1.75 * rows + 0.16 * legend_rows + 0.2, legend_rows)
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes, kind in zip(panels, kinds, strict=False):
+        draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    handles = [
+        panels[0].plot([], [], "-", marker=method_marker(m), ms=3, color=method_colour(m), label=method_label(m))[0]
+        for m in methods
+    ]
+    legend_below(figure, handles, legend_columns)
+    return Drawing(figure, caption(lines, subset), alt(lines, kinds))
+
+
+def in_order(experiment: Experiment, methods: set[str]) -> list[str]:
+    """As in the other figures: student, the config's order, teacher; networks that only teach come last."""
+    listed = [m for m in experiment.config.get("methods") or [] if m in methods and m not in ("student", "teacher")]
+    listed = ["student", *listed, "teacher"]
+    return [m for m in listed if m in methods] + sorted(methods - set(listed))
+
+
+def collect_lines(curves: pd.DataFrame) -> list[dict]:
+    """One line a method and term: epoch, mean, lowest and highest over seeds and folds."""
+    lines = []
+    for method, rows in curves.groupby("method", sort=False):
+        terms = list(rows.term.unique())
+        for term in terms:
+            kind = kind_of(term, set(terms))
+            table = rows[rows.term == term].pivot_table(index="epoch", columns=["seed", "fold"], values="value")
+            if kind is None or table.empty:
+                continue
+            if kind == "distillation":
+                first = table.bfill().iloc[0]
+                table = table / first.where(first.abs() > 0)
+            lines.append({"method": method, "term": term, "kind": kind, "runs": table.shape[1], "table": table})
+    return lines
+
+
+def draw_panel(axes, lines: list[dict], kind: str) -> None:
+    """All lines of one kind; a second term of the same method is dashed, the third dotted."""
+    seen: dict[str, int] = {}
+    for line in lines:
+        number = seen[line["method"]] = seen.get(line["method"], -1) + 1
+        table, colour = line["table"], method_colour(line["method"])
+        mean = table.mean(axis=1)
+        # Markers at a few epochs, not the same for each line, so that colour is not the only sign.
+        step = max(1, len(table) // 5)
+        some = (len(seen) * 3 % step, step)
+        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=method_marker(line["method"]))
+        axes.lines[-1].set(markersize=3, markevery=some)
+        if table.shape[1] > 1:
+            axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0)
+    axes.set_title(KINDS[kind])
+    axes.set_xlabel("Epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y")
+    if kind == "distillation":
+        axes.set_ylim(bottom=0)
+    if kind == "gradient":
+        values = np.concatenate([line["table"].to_numpy().ravel() for line in lines])
+        values = values[np.isfinite(values) & (values > 0)]
+        if values.size:  # whole decades, so that a flat line looks flat
+            axes.set_yscale("log")
+            axes.set_ylim(10 ** np.floor(np.log10(values.min())), 10 ** np.ceil(np.log10(values.max()) + 1e-9))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
+
+
+def caption(lines: list[dict], subset: str) -> str:
+    """What the lines are, and the names of the terms as progress.csv has them."""
+    terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
+    runs = max(x["runs"] for x in lines)
+    text = f"Loss terms during training for {modalities_label(subset)} (the teacher: all four sequences). "
+    text += f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest. " * (
+        runs > 1
+    )
+    text += "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0. "
+    if terms:
+        text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}. "
+    if any(x["kind"] == "gradient" for x in lines):
+        text += " The gradient's norm at the tap is that of the weighted term over that of the segmentation's."
+    if any(x["method"] == y["method"] and x["kind"] == y["kind"] for x, y in pairwise(lines)):
+        text += "A second term of one method in a panel is dashed, a third dotted."
+    return text.strip()
+
+
+def alt(lines: list[dict], kinds: list[str]) -> str:
+    """First and last value of each line."""
+    parts = []
+    for line in lines:
+        mean = line["table"].mean(axis=1)
+        parts.append(f"{method_label(line['method'])} {line['term']} from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}")
+    return f"Training curves in {len(kinds)} panels: {'; '.join(parts)}."

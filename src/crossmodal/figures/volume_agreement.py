@@ -1,0 +1,92 @@
+"""Agreement of tumour volumes with the reference, after Bland and Altman (Lancet 1986)."""
+
+import numpy as np
+import pandas as pd
+
+from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.figures.style import GREY, INK, SMALL, TWO_COLUMNS, Drawing, method_colour, new_figure
+from crossmodal.wording import (
+    REGION_LABELS,
+    REGIONS,
+    enumerate_words,
+    method_label,
+    modalities_label,
+    plural,
+    signed,
+)
+
+TITLE = "Volume agreement"
+CATEGORY = "Accuracy"
+FEWEST = 2  # cases
+
+
+def draw(experiment: Experiment) -> Drawing:
+    """Rows are regions, columns student, distilled method and teacher: difference against mean of both volumes."""
+    subset = experiment.focus_subset
+    present = experiment.methods_at(subset)
+    methods = [m for m in ("student", experiment.focus_method, "teacher") if m in present] or present[:3]
+    cases = experiment.per_case[experiment.per_case.cohort == experiment.cohort]
+    volumes = {(m, r): agreement(experiment.at(cases, m, subset), r) for m in methods for r in REGIONS}
+    if max((len(v) for v in volumes.values()), default=0) < FEWEST:
+        raise MissingDataError("limits of agreement take two cases or more with a region in reference or prediction.")
+    figure = new_figure(TWO_COLUMNS, 4.9)
+    panels = figure.subplots(3, len(methods), squeeze=False, sharex="row", sharey="row")
+    for j, method in enumerate(methods):
+        for i, region in enumerate(REGIONS):
+            draw_panel(panels[i, j], volumes[method, region], method_colour(method))
+        panels[0, j].set_title(method_label(method))
+        panels[2, j].set_xlabel("Mean of both volumes, ml")
+    for i, region in enumerate(REGIONS):
+        panels[i, 0].set_ylabel(f"{REGION_LABELS[region]}\npredicted − reference, ml", fontsize=SMALL)
+    return Drawing(figure, caption(experiment, methods, subset), alt(volumes))
+
+
+def agreement(cases: pd.DataFrame, region: str) -> pd.DataFrame:
+    """mean and difference of the two volumes in ml, for cases where one of them is not empty."""
+    rows = cases[cases.region == region].dropna(subset=["volume_ref_ml", "volume_pred_ml"])
+    rows = rows[(rows.volume_ref_ml > 0) | (rows.volume_pred_ml > 0)]
+    mean = (rows.volume_ref_ml + rows.volume_pred_ml) / 2
+    return pd.DataFrame({"mean": mean, "difference": rows.volume_pred_ml - rows.volume_ref_ml})
+
+
+def limits(volumes: pd.DataFrame) -> tuple[float, float, float]:
+    """Bias, and the 95% limits of agreement: bias ± 1.96 standard deviations of the differences."""
+    bias, spread = volumes.difference.mean(), volumes.difference.std(ddof=1)
+    return bias, bias - 1.96 * spread, bias + 1.96 * spread
+
+
+def draw_panel(axes, volumes: pd.DataFrame, colour: str) -> None:
+    """Points, bias (full line) and limits of agreement (dashed), written above the panel."""
+    axes.axhline(0, color=GREY, lw=0.6)
+    axes.plot(volumes["mean"], volumes.difference, "o", ms=3, color=colour, alpha=0.7, mew=0)
+    axes.grid(axis="y")
+    if len(volumes) < FEWEST:
+        axes.text(0.5, 0.5, "no such region" if volumes.empty else "one case", transform=axes.transAxes, ha="center")
+        return
+    bias, low, high = limits(volumes)
+    axes.axhline(bias, color=INK, lw=1)
+    axes.axhline(low, color=INK, lw=0.8, linestyle="--")
+    axes.axhline(high, color=INK, lw=0.8, linestyle="--")
+    words = f"{signed(bias, 1)} [{signed(low, 1)}, {signed(high, 1)}] ml"
+    axes.text(1, 1.02, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=SMALL)
+
+
+def caption(experiment: Experiment, methods: list[str], subset: str) -> str:
+    """What the lines are."""
+    named = enumerate_words([method_label(m) for m in methods])
+    return (
+        f"Predicted against reference volume on {plural(experiment.count(), f'held-out {experiment.unit}')} of "
+        f"{experiment.cohort}: {named}, given {modalities_label(subset)} (the teacher all four sequences). Points are "
+        f"{experiment.unit}s (mean over seeds and folds); full line: mean difference; dashed: its 95% limits of "
+        "agreement (± 1.96 SD). Empty in both: left out."
+    )
+
+
+def alt(volumes: dict[tuple[str, str], pd.DataFrame]) -> str:
+    """Bias and limits in words."""
+    parts = []
+    for (method, region), table in volumes.items():
+        if len(table) >= FEWEST:
+            bias, low, high = np.round(limits(table), 1)
+            parts.append(f"{method_label(method)} {region} {bias:+} ml, limits {low:+} to {high:+}")
+    return f"Mean difference of predicted and reference volume: {'; '.join(parts)}."

@@ -1,0 +1,124 @@
+"""Rewriting nnU-Net's plans: for a budget's network, and for the modality subset of an exported student."""
+
+import re
+from copy import deepcopy
+
+from crossmodal.errors import UserError
+from crossmodal.domain import MODALITIES, channels_of
+
+CONFIGURATION = "3d_fullres"
+# nnU-Net's internal labels and the nested regions that are trained, in the order of `regions_class_order`.
+LABELS = {"background": 0, "WT": [1, 2, 3], "TC": [2, 3], "ET": [3]}
+REGIONS_CLASS_ORDER = [1, 2, 3]
+
+# A class of nnU-Net's networks or of torch's layers. A prefix would not do: torch.nn.parallel.distributed.os.system.
+NETWORK_CLASS = re.compile(
+    r"dynamic_network_architectures\.(architectures|building_blocks)\.\w+\.[A-Z]\w*|torch\.nn\.(modules\.\w+\.)?[A-Z]\w*"
+)
+
+PLANNERS = {
+    "plain": "ExperimentPlanner",
+    "resenc_m": "nnUNetPlannerResEncM",
+    "resenc_l": "nnUNetPlannerResEncL",
+}
+
+
+def dataset_json(file_ending: str, number_of_cases: int) -> dict:
+    """nnU-Net's dataset.json of the four-channel dataset."""
+    return {
+        "channel_names": {str(number): name.upper() for number, name in enumerate(MODALITIES)},
+        "labels": LABELS,
+        "regions_class_order": REGIONS_CLASS_ORDER,
+        "numTraining": number_of_cases,
+        "file_ending": file_ending,
+    }
+
+
+def apply_budget(plans: dict, budget: dict) -> dict:
+    """The plans with a budget's spacing, patch, batch and network; a null leaves what nnU-Net planned.
+
+    Only the 3d_fullres configuration is kept. A number of features also sets the number of stages: strides
+    of two (one where the patch can no longer be halved), as nnU-Net plans them for isotropic images.
+
+    Raises:
+        UserError: the patch cannot be halved as often as the number of stages asks for.
+    """
+    plans = deepcopy(plans)
+    configuration = plans["configurations"][CONFIGURATION]
+    for name in ("next_stage", "previous_stage"):
+        configuration.pop(name, None)
+    plans["configurations"] = {CONFIGURATION: configuration}
+    for key in ("spacing", "patch_size", "batch_size"):
+        if budget[key] is not None:
+            configuration[key] = deepcopy(budget[key])
+    if budget["features"] is not None:
+        _set_stages(configuration["architecture"]["arch_kwargs"], budget["features"])
+    strides = configuration["architecture"]["arch_kwargs"]["strides"]
+    for axis, size in enumerate(configuration["patch_size"]):
+        divisor = 1
+        for stride in strides:
+            divisor *= stride[axis]
+        if size % divisor:
+            raise UserError(
+                f"the budget's patch_size {list(configuration['patch_size'])} cannot be used with "
+                f"{len(strides)} stages: axis {axis} must be a multiple of {divisor}"
+            )
+    return plans
+
+
+def _set_stages(network: dict, features: list[int]) -> None:
+    stages = len(features)
+    network["n_stages"] = stages
+    network["features_per_stage"] = list(features)
+    network["kernel_sizes"] = [[3, 3, 3]] * stages
+    network["strides"] = [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1)
+    network["n_conv_per_stage_decoder"] = _lengthened(network["n_conv_per_stage_decoder"], stages - 1)
+    for encoder in ("n_conv_per_stage", "n_blocks_per_stage"):
+        if encoder in network:
+            network[encoder] = _lengthened(network[encoder], stages)
+
+
+def _lengthened(values: list[int], length: int) -> list[int]:
+    values = list(values)
+    return (values + values[-1:] * length)[:length]
+
+
+def require_known_classes(plans: dict, where: str) -> None:
+    """Refuse plans whose network is built of other things than nnU-Net's own and torch's layers.
+
+    nnU-Net imports the classes that plans.json names and calls them with the arguments that stand there, so a
+    stranger's model folder could name a program to run.
+
+    Raises:
+        UserError: naming the class.
+    """
+    for configuration in plans["configurations"].values():
+        architecture = configuration.get("architecture", {})
+        arguments = architecture.get("arch_kwargs", {})
+        imported = [arguments.get(key) for key in architecture.get("_kw_requires_import", [])]
+        for name in (architecture.get("network_class_name"), *imported):
+            if name is not None and not NETWORK_CLASS.fullmatch(str(name)):
+                raise UserError(f"{where}: names '{name}' as a part of its network, which nnU-Net has not: not loaded")
+
+
+def number_of_stages(budget: dict, default: int = 6) -> int:
+    """Encoder stages of a budget's network; where nnU-Net plans it, the six that it plans for BraTS."""
+    return len(budget["features"]) if budget["features"] is not None else default
+
+
+def subset_plans(plans: dict, dataset: dict, modalities: tuple[str, ...]) -> tuple[dict, dict]:
+    """Plans and dataset.json of a network that takes only these modalities, from those of the four channels.
+
+    Prediction with stock nnU-Net then needs these k files alone, as `case_0000` to `case_000(k−1)`.
+    """
+    plans, dataset = deepcopy(plans), deepcopy(dataset)
+    channels = channels_of(modalities)
+    dataset["channel_names"] = {str(new): dataset["channel_names"][str(old)] for new, old in enumerate(channels)}
+    for configuration in plans["configurations"].values():
+        for key in ("normalization_schemes", "use_mask_for_norm"):
+            configuration[key] = [configuration[key][channel] for channel in channels]
+    intensities = plans["foreground_intensity_properties_per_channel"]
+    plans["foreground_intensity_properties_per_channel"] = {
+        str(new): intensities[str(old)] for new, old in enumerate(channels)
+    }
+    return plans, dataset

@@ -1,0 +1,229 @@
+"""Prediction with nnU-Net's own predictor, from the files of the modalities that are there."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import torch
+from nibabel.filebasedimages import ImageFileError
+from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import Tensor
+
+from crossmodal.domain import from_internal
+from crossmodal.cohort.volumes import image_of
+from crossmodal.errors import UserError
+from crossmodal.files import atomic_path, resumable_directory
+from crossmodal.domain import parse_subset, subset_name
+from crossmodal.nnunet.export import read_manifest, read_weights
+from crossmodal.nnunet.plans import CONFIGURATION, require_known_classes
+from crossmodal.train.resume import only_process
+from crossmodal.train.seeds import fix_arithmetic
+from crossmodal.progress import track
+
+
+class PairPredictor(nnUNetPredictor):
+    """nnU-Net's predictor, whose network sees two tiles at a time.
+
+    On a CPU, PyTorch leaves a small convolution of a single sample to a routine that is many times slower than
+    oneDNN's, which it takes for two. Order and weighting of the tiles stay nnU-Net's.
+    """
+
+    def _internal_predict_sliding_window_return_logits(
+        self, data: Tensor, slicers: list[tuple], do_on_device: bool = True
+    ) -> Tensor:
+        self._predictions = self._of_pairs(data, slicers)
+        return super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        return next(self._predictions)
+
+    def _of_pairs(self, data: Tensor, slicers: list[tuple]) -> Iterator[Tensor]:
+        for first in range(0, len(slicers), 2):
+            tiles = torch.stack([data[tile] for tile in slicers[first : first + 2]]).to(self.device)
+            yield from super()._internal_maybe_mirror_and_predict(tiles)[:, None]
+
+
+class Predictor:
+    """A trained model folder, ready to segment cases.
+
+    Args:
+        model: model folder with plans.json, dataset.json and fold_<k>/checkpoint_final.pth.
+        folds: folds whose probabilities are averaged; None for all that are there.
+        device: where to run.
+    """
+
+    def __init__(self, model: Path, folds: list[int] | None, device: torch.device) -> None:
+        plans, self.dataset_json = _read(model / "plans.json"), _read(model / "dataset.json")
+        require_known_classes(plans, str(model / "plans.json"))
+        recipe = plans.get("distillation", {}).get("recipe", {})
+        if recipe.get("input") == "class_mean":
+            raise UserError(
+                f"{model}: this network reads the ground truth (class-mean images): it cannot predict a case"
+            )
+        self.any_subset = recipe.get("modalities") == "any"
+        self.modalities = parse_subset("+".join(name.lower() for name in self.dataset_json["channel_names"].values()))
+        if folds is None:
+            folds = sorted(
+                int(path.parent.name.removeprefix("fold_")) for path in model.glob("fold_*/checkpoint_final.pth")
+            )
+            if not folds:
+                raise UserError(f"{model}: no fold_<k>/checkpoint_final.pth in it: is this a model folder?")
+        weights = [read_weights(model, fold) for fold in folds]
+        checkpoint = torch.load(
+            model / f"fold_{folds[0]}" / "checkpoint_final.pth", map_location="cpu", weights_only=True
+        )
+        self.plans = PlansManager(plans)
+        self.configuration = self.plans.get_configuration(CONFIGURATION)
+        labels = self.plans.get_label_manager(self.dataset_json)
+        # What stock nnUNetTrainer builds; the trainer itself would bring seaborn along, two seconds of every start.
+        network = get_network_from_plans(
+            self.configuration.network_arch_class_name,
+            self.configuration.network_arch_init_kwargs,
+            self.configuration.network_arch_init_kwargs_req_import,
+            len(self.modalities),
+            labels.num_segmentation_heads,
+            allow_init=False,
+            deep_supervision=False,
+        )
+        network.load_state_dict(weights[0])
+        with redirect_stdout(None):
+            self.predictor = PairPredictor(
+                device=device, perform_everything_on_device=device.type == "cuda", allow_tqdm=False
+            )
+        axes = checkpoint["inference_allowed_mirroring_axes"]
+        self.predictor.manual_initialization(
+            network, self.plans, self.configuration, weights, self.dataset_json, "nnUNetTrainer", axes
+        )
+        if axes is None:
+            self.predictor.use_mirroring = False
+
+    def segment(self, images: dict[str, str | Path]) -> tuple[np.ndarray, dict]:
+        """Internal labels (0, 1 ED, 2 NCR, 3 ET) in the reader's axis order, and the reader's properties.
+
+        Args:
+            images: modality to file (or `file#channel`), for each modality of the model; an any-subset model
+                takes those that are there and is given zeros for the others.
+        """
+        missing = [name for name in self.modalities if name not in images]
+        if not images or (missing and not self.any_subset):
+            raise UserError(
+                f"this model needs the modalities {subset_name(self.modalities)}: missing {', '.join(missing)}"
+            )
+        reader = self.plans.image_reader_writer_class()
+        given = [name for name in self.modalities if name in images]
+        with tempfile.TemporaryDirectory() as scratch:
+            data, properties = reader.read_images([_as_file(images[name], Path(scratch), name) for name in given])
+        full = np.zeros((len(self.modalities), *data.shape[1:]), data.dtype)
+        for volume, name in zip(data, given, strict=True):
+            full[self.modalities.index(name)] = volume
+        preprocessor = self.configuration.preprocessor_class(verbose=False)
+        arrays, _, properties = preprocessor.run_case_npy(
+            full, None, properties, self.plans, self.configuration, self.dataset_json
+        )
+        with redirect_stdout(None):
+            logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(arrays)).cpu()
+            labels = convert_predicted_logits_to_segmentation_with_correct_shape(
+                logits,
+                self.plans,
+                self.configuration,
+                self.plans.get_label_manager(self.dataset_json),
+                properties,
+                num_threads_torch=torch.get_num_threads(),
+            )
+        return labels, properties
+
+    def write(self, images: dict[str, str | Path], out: Path, release: str | None) -> None:
+        """Segment a case into `out`, in native geometry and the release's labels (None: BraTS 1, 2, 4)."""
+        labels, properties = self.segment(images)
+        theirs = np.zeros(4, np.uint8)
+        for ours, value in from_internal(release or "brats2021").items():
+            theirs[ours] = value
+        with atomic_path(out) as temporary:
+            self.plans.image_reader_writer_class().write_seg(theirs[labels], str(temporary), properties)
+            _require_whole(temporary, out)
+
+
+def predict_cases(
+    model: Path,
+    fold: int,
+    cases: pd.DataFrame,
+    modalities: str,
+    out: Path,
+    device: torch.device,
+    deterministic: bool = False,
+) -> None:
+    """Segment the cases into out/<case>.nii.gz; the folder appears only when all are done.
+
+    What an interrupted call has done lies beside it as `.<name>.partial`, and the next one goes on from there.
+
+    Args:
+        model: model folder.
+        fold: whose weights.
+        cases: rows of cases.csv.
+        modalities: the subset that is shown to the network.
+        out: the folder.
+        device: where to run.
+        deterministic: the same bits every time on a GPU too.
+    """
+    predictor = Predictor(model, [fold], device)
+    fix_arithmetic(device, deterministic)  # nnU-Net's predictor has just chosen the fastest kernels
+    shown = parse_subset(modalities)
+    if not predictor.any_subset and shown != predictor.modalities:
+        raise UserError(f"{model}: is a model of {subset_name(predictor.modalities)}, not of {modalities}")
+    manifest = read_manifest(model / f"fold_{fold}" / "manifest.json")
+    made_for = {"model": manifest, "modalities": modalities, "cases": cases.astype(str).to_numpy().tolist()}
+    lock = only_process(out, out.with_name(f".{out.name}.lock"), "predicted")
+    with lock, resumable_directory(out, made_for) as folder:
+        for row in track(list(cases.itertuples()), "cases predicted"):
+            segmentation = folder / f"{row.case}.nii.gz"
+            if not segmentation.exists():
+                predictor.write({name: getattr(row, name) for name in shown}, segmentation, row.release)
+
+
+def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFrame:
+    """The cases that fold `fold`'s network is judged on.
+
+    Of the training cohort: the held-out test cases and those that can only be predicted; where no test set was
+    held out, the fold's own validation cases. Of an external cohort: all its cases.
+    """
+    rows = cases[cases["cohort"] == cohort]
+    if rows.empty:
+        raise UserError(f"cases.csv has no cohort '{cohort}'")
+    held_out = rows[rows["split"].isin(["test", "external", "predict_only"])]
+    if (held_out["split"].isin(["test", "external"])).any():
+        return held_out
+    validation = rows[(rows["split"] == "train") & (rows["fold"] == str(fold))]
+    return pd.concat([held_out, validation])
+
+
+def _require_whole(written: Path, out: Path) -> None:
+    """Read a segmentation back: SimpleITK cuts it short on a full disk, and does not say so."""
+    try:
+        np.asarray(nib.load(written).dataobj)
+    except (OSError, EOFError, ValueError, ImageFileError):
+        raise UserError(
+            f"{out}: could not be written whole: is the disk full? Free some space, then run the same command again"
+        ) from None
+
+
+def _as_file(spec: str | Path, scratch: Path, name: str) -> str:
+    """A file that nnU-Net's reader opens: the file itself, or one volume of a 4D file written out."""
+    if "#" not in str(spec):
+        return str(spec)
+    path = scratch / f"{name}.nii.gz"
+    nib.save(image_of(str(spec)), path)
+    return str(path)
+
+
+def _read(path: Path) -> dict:
+    if not path.is_file():
+        raise UserError(f"{path}: missing: is {path.parent} a model folder that finished training?")
+    return json.loads(path.read_text(encoding="utf-8"))

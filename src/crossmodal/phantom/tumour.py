@@ -1,0 +1,142 @@
+"""A glioma grown in a subject's white matter: necrotic core, enhancing rim, oedema along the tracts.
+
+The front of a reaction-diffusion tumour moves at 2√(ρD) (Swanson et al. 2000; Konukoglu et al. 2010,
+doi:10.1109/TMI.2009.2026413), so its arrival time is a shortest path through tissue of different speeds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.graph import MCP_Geometric
+
+from crossmodal.phantom.anatomy import CSF, GM, WM
+from crossmodal.phantom.grid import Grid, smooth_field
+
+NCR, ED, ET = 1, 2, 4  # the labels of BraTS 2020
+GROWTH_SPACING_MM = 3.0
+CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
+OEDEMA_SPEED = {WM: 1.0, GM: 0.15, CSF: 0.04}
+RIM_MM = 5.0  # of a core that enhances all around: a thinner rim is lost between voxels of 3 mm
+UNEVENNESS = {"HGG": 0.2, "LGG": 0.6}  # how one-sided the enhancing part of a core is
+OUTSIDE_SPEED = 0.01
+SMALLEST_COMPONENT_ML = 1.0
+
+
+@dataclass(frozen=True)
+class Focus:
+    """One lesion: volumes in ml."""
+
+    ncr_ml: float
+    et_ml: float
+    ed_ml: float
+
+    @property
+    def core_radius_mm(self) -> float:
+        """Radius of the sphere with the core's volume."""
+        return _radius_mm(self.ncr_ml + self.et_ml)
+
+
+def _radius_mm(ml: float) -> float:
+    return (3000 * ml / (4 * np.pi)) ** (1 / 3)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sort of case: `grade` HGG or LGG, with ET or not, and the lesions."""
+
+    grade: str
+    foci: tuple[Focus, ...]
+
+
+def draw_kind(rng: np.random.Generator, name: str) -> Kind:
+    """Volumes within those of the four real cases; `name` is one of classic, bifocal, low_grade, no_et."""
+    ed = rng.uniform(46, 105)
+    ncr = float(np.exp(rng.uniform(np.log(2.0), np.log(25.0))))
+    radius = _radius_mm(ncr)
+    shell = 4 / 3 * np.pi * ((radius + RIM_MM) ** 3 - radius**3) / 1000
+    et = rng.uniform(max(9.0, shell), 28)
+    if name == "low_grade":
+        ncr, et = rng.uniform(15, 35), rng.uniform(8, 11)
+    if name == "no_et":
+        ncr, et = rng.uniform(15, 38), 0.0
+    foci = [Focus(ncr, et, ed)]
+    if name == "bifocal":
+        foci.append(Focus(rng.uniform(0.3, 0.8), rng.uniform(1.5, 2.8), rng.uniform(3, 6)))
+    return Kind("LGG" if name in ("low_grade", "no_et") else "HGG", tuple(foci))
+
+
+def choose_seeds(rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue) -> list[tuple[int, int, int]]:
+    """A voxel of supratentorial white matter for each focus, deep enough for its core and far from the others."""
+    depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
+    x, y, z = np.meshgrid(*grid.axes(), indexing="ij", sparse=True)
+    above = (z > 62) & (np.abs(x - 120) > 10) & (np.abs(x - 120) < 60)
+    seeds = []
+    for focus in kind.foci:
+        white = above & (tissue[WM] > 0.5)
+        good = white & (depth > 0.75 * focus.core_radius_mm + 2)
+        good = good if good.any() else white  # a small head and a large core
+        for seed in seeds:
+            far = sum((p - q) ** 2 for p, q in zip((x, y, z), centre_mm(grid, seed), strict=True)) > 55**2
+            good = good & far if (good & far).any() else good
+        places = np.argwhere(good)
+        seeds.append(tuple(int(i) for i in places[rng.integers(len(places))]))
+    return seeds
+
+
+def centre_mm(grid: Grid, voxel) -> tuple[float, ...]:
+    """Where a voxel of the grid lies, in mm."""
+    return tuple(float(x[i]) for x, i in zip(grid.axes(), voxel, strict=True))
+
+
+def arrival(mask, tissue, speeds: dict[int, float], noise: np.ndarray, starts) -> np.ndarray:
+    """Time at which a front that starts in the voxels `starts` reaches each voxel; finite everywhere."""
+    speed = sum(speeds[k] * tissue[k] for k in speeds) * np.exp(noise)
+    cost = 1 / np.where(mask, np.maximum(speed, OUTSIDE_SPEED), OUTSIDE_SPEED)
+    return MCP_Geometric(cost).find_costs(starts)[0]
+
+
+def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_mask) -> np.ndarray:
+    """Labels (uint8: 0, NCR 1, ED 2, ET 4) on the fine grid.
+
+    The fronts are computed on the coarse grid, so that a subject's tumour is the same at every spacing;
+    volumes are met by rank on the fine one.
+    """
+    mask, tissue = coarse_brain
+    labels = np.zeros(fine.shape, np.uint8)
+    for focus, seed in zip(kind.foci, seeds, strict=True):
+        core_noise = 0.25 * smooth_field(rng, coarse, 8.0)
+        core_time = arrival(mask, tissue, CORE_SPEED, core_noise, [seed])
+        core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
+        oedema_noise = 0.25 * smooth_field(rng, coarse, 8.0)
+        oedema_time = arrival(mask, tissue, OEDEMA_SPEED, oedema_noise, np.argwhere(core))
+        necrosis_time = core_time * np.exp(UNEVENNESS[kind.grade] * smooth_field(rng, coarse, 8.0))
+        times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]
+        core = _lowest(times[0], fine_mask, focus.ncr_ml + focus.et_ml, fine.spacing)
+        necrosis = _lowest(times[1], core, focus.ncr_ml, fine.spacing)
+        oedema = _lowest(times[2], fine_mask & ~core, focus.ed_ml, fine.spacing)
+        labels[oedema & (labels == 0)] = ED
+        labels[core] = ET
+        labels[necrosis] = NCR
+    components, _ = ndimage.label(labels > 0, np.ones((3, 3, 3)))
+    small = np.bincount(components.ravel()) * fine.spacing**3 < 1000 * SMALLEST_COMPONENT_ML
+    labels[small[components]] = 0
+    return labels
+
+
+def _lowest(time: np.ndarray, where: np.ndarray, volume_ml: float, spacing: float) -> np.ndarray:
+    """The voxels of `where` that the front reaches first, as many as make the volume; ties by position."""
+    count = min(round(volume_ml * 1000 / spacing**3), int(where.sum()))
+    chosen = np.zeros(time.shape, bool)
+    index = np.flatnonzero(where)
+    chosen.flat[index[np.argsort(time.flat[index], kind="stable")[:count]]] = True
+    return chosen
+
+
+def resample(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    """Linear interpolation from one grid to another."""
+    if source == target:
+        return values
+    ratio = target.spacing / source.spacing
+    offset = [(t[0] - s[0]) / source.spacing for s, t in zip(source.axes(), target.axes(), strict=True)]
+    return ndimage.affine_transform(values, [ratio] * 3, offset, output_shape=target.shape, order=1, mode="nearest")

@@ -1,0 +1,104 @@
+"""Write a cohort as BraTS 2020 is laid out, the cases in parallel."""
+
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from crossmodal.phantom.anatomy import Template, load_template
+from crossmodal.phantom.site import SITES
+from crossmodal.phantom.subject import case_name, make_subject
+from crossmodal.phantom.tumour import GROWTH_SPACING_MM
+from crossmodal.device import keep_freed_memory
+from crossmodal.errors import UserError, nearest
+from crossmodal.files import atomic_path
+from crossmodal.progress import track
+
+_templates: dict[float, Template] = {}  # of a worker process
+
+
+def write_cohort(
+    out: Path, cases: int, spacing: float = 3.0, seed: int = 2023, site: str = "A", workers: int | None = None
+) -> list[Path]:
+    """Write `cases` phantoms under `out`, one folder each, and return the folders.
+
+    Case k is the same file for file whatever the number of cases and workers.
+
+    Args:
+        out: folder, made when missing; files of the same names in it are replaced.
+        cases: how many, 1 or more.
+        spacing: edge of the cubic voxels in mm, 0.5 to 6; 1 gives BraTS's 240×240×155.
+        seed: 0 or more.
+        site: "A" or "B", two sets of scanner settings and of cases.
+        workers: processes; all cores that this process may use when None.
+
+    Raises:
+        UserError: when a setting is out of its range, or `out` holds cases that are not of this cohort.
+    """
+    _check(out, cases, spacing, seed, site, workers)
+    keep_freed_memory()
+    out.mkdir(parents=True, exist_ok=True)
+    template = load_template()
+    templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
+    write = partial(_write_subject, out, float(spacing), seed, site)
+    numbers = range(1, cases + 1)
+    workers = min(workers or len(os.sched_getaffinity(0)), cases)
+    _set_templates(templates)
+    if workers == 1:
+        return list(track(map(write, numbers), "phantoms written", cases))
+    # A forked process has the templates already; elsewhere they, half a gigabyte, are sent to each.
+    forked = sys.platform == "linux"
+    start = (get_context("fork"),) if forked else (get_context("spawn"), _set_templates, (templates,))
+    with ProcessPoolExecutor(workers, *start) as pool:
+        return list(track(pool.map(write, numbers), "phantoms written", cases))
+
+
+def _check(out: Path, cases: int, spacing: float, seed: int, site: str, workers: int | None) -> None:
+    if site not in SITES:
+        raise UserError(f"--site {site}: no such site; {nearest(site, SITES)}")
+    if cases < 1 or seed < 0:
+        raise UserError(f"--cases {cases} --seed {seed}: give at least 1 case and a seed of 0 or more")
+    if not 0.5 <= spacing <= 6:
+        raise UserError(f"--spacing {spacing}: give 0.5 to 6 mm; 3 is the demo's, 1 is BraTS's")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: give 1 or more")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: give a folder for the cohort")
+    names = {case_name(site, number) for number in range(1, cases + 1)}
+    strange = sorted(f.name for f in out.glob("BraTS20_Training_*") if f.name not in names)
+    if strange:
+        raise UserError(
+            f"{out} holds {strange[0]}{' and others' if strange[1:] else ''}, not of this cohort of {cases}: "
+            "remove what is there, or give another folder"
+        )
+
+
+def _set_templates(templates: dict[float, Template]) -> None:
+    _templates.clear()
+    _templates.update(templates)
+
+
+def _write_subject(out: Path, spacing: float, seed: int, site: str, number: int) -> Path:
+    subject = make_subject(_templates, spacing, seed, site, number)
+    folder = out / subject.name
+    folder.mkdir(exist_ok=True)
+    for kind, values in {**subject.images, "seg": subject.labels}.items():
+        _write_nifti(folder / f"{subject.name}_{kind}.nii", values, spacing)
+    return folder
+
+
+def _write_nifti(path: Path, values: np.ndarray, spacing: float) -> None:
+    """Uncompressed, since the bytes of gzip depend on the system's zlib; LPS with BraTS's origin."""
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[1, 3] = spacing * (values.shape[1] - 1)
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, 1)
+    image.set_sform(affine, 1)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(image.to_bytes())

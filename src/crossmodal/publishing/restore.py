@@ -1,0 +1,167 @@
+"""`crossmodal restore`: fetch a published experiment, check every byte, and leave Snakemake nothing to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from crossmodal.experiment.config import given_part, read_yaml, refuse_drift
+from crossmodal.errors import UserError
+from crossmodal.files import md5_of
+from crossmodal.progress import track
+from crossmodal.publishing import artefacts, dvc
+from crossmodal.publishing.graph import Graph
+
+SHOWN = 20
+
+
+def restore(
+    experiment: Path,
+    workflow: Path,
+    skip: tuple[str, ...] = (),
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Restore what the pointers in `experiment` name.
+
+    Args:
+        experiment: results/<experiment>, with its .dvc files.
+        workflow: the folder with schemas/, methods/ and budgets/; the Snakefile lies above it.
+        skip: groups that are not fetched, such as "preprocessed".
+        force: replace files that differ from the published ones.
+        say: called with a line for the user.
+
+    Raises:
+        UserError: an object is missing or damaged (each is named), local files would be lost, this checkout's
+            recipes or budgets are others, or Snakemake would still run something.
+    """
+    root = dvc.repository(experiment)
+    outputs = artefacts.published(experiment, skip)
+    config = read_yaml(experiment / "config.yaml")
+    refuse_drift(config, workflow, experiment)
+    cache = dvc.Cache(root)
+    fetch(root, cache, outputs)
+    pointers = _pointers(outputs)
+    try:
+        dvc.run(root, "checkout", *(["--force"] if force else []), *pointers)
+    except UserError as error:
+        raise UserError(
+            f"{experiment}: holds files that differ from the published ones; move them away, or give --force to "
+            f"replace them:\n{error}"
+        ) from None
+    entries = verify(cache, outputs)
+    say(f"{experiment}: {len(entries)} files restored, every hash as published")
+    prove(experiment, Graph(workflow.parent, given_part(config, workflow)), skip)
+    say("snakemake has nothing to do: no training, prediction or scoring would run")
+
+
+def fetch(root: Path, cache: dvc.Cache, outputs: list[dvc.Output]) -> None:
+    """Bring the objects into the cache, and make sure that each is there and whole.
+
+    An object that is damaged in the cache is deleted and fetched once more.
+
+    Raises:
+        UserError: naming what is missing or damaged in the remote.
+    """
+    fault, spoilt = None, []
+    for last_try in (False, True):
+        try:
+            dvc.run(root, "fetch", *_pointers(outputs))
+        except UserError as error:
+            fault = error  # what is missing says it better, where something is
+        missing, damaged = faults(cache, outputs)
+        for entry in damaged:
+            if entry.path.is_file() and entry.path.samefile(cache.object(entry.md5)):
+                spoilt.append(entry.path)
+            cache.remove(entry.md5)
+        if not (missing or damaged) or last_try:
+            break
+    if missing or damaged:
+        missing = [entry for found in missing for entry in _files_of(root, cache, found)]
+        raise UserError(_describe(missing, damaged, outputs[0].remote or "the default", fault))
+    for path in spoilt:  # links to the damaged bytes, which DVC may still take for whole
+        path.unlink()
+
+
+def faults(cache: dvc.Cache, outputs: list[dvc.Output]) -> tuple[list[dvc.Entry], list[dvc.Entry]]:
+    """Files whose object is not in the cache, and files whose object has other bytes than its name says."""
+    missing, damaged = [], []
+    entries = [entry for output in outputs for entry in cache.entries(output)]
+    for entry in track(entries, "objects checked"):
+        if not cache.object(entry.md5).is_file():
+            missing.append(entry)
+        elif not cache.is_whole(entry.md5):
+            damaged.append(entry)
+    return missing, damaged
+
+
+def verify(cache: dvc.Cache, outputs: list[dvc.Output]) -> list[dvc.Entry]:
+    """Check that each restored file is the object it should be (a link to it, or the same bytes).
+
+    Raises:
+        UserError: naming the files that are not.
+    """
+    entries = [entry for output in outputs for entry in cache.entries(output) if not entry.md5.endswith(".dir")]
+    wrong = [
+        entry
+        for entry in entries
+        if not entry.path.is_file()
+        or not (entry.path.samefile(cache.object(entry.md5)) or md5_of(entry.path) == entry.md5)
+    ]
+    if wrong:
+        raise UserError(f"not as published after `dvc checkout`, so restore with --force:\n{_lines(wrong)}")
+    return entries
+
+
+def prove(experiment: Path, graph: Graph, skip: tuple[str, ...] = ()) -> None:
+    """Mark the outputs that are there as fresh, then stop if one is missing or Snakemake would still run a job.
+
+    Raises:
+        UserError: with the files, or the jobs.
+    """
+    outputs = artefacts.needed(graph.outputs(), experiment, skip)
+    graph.mark_fresh([output.path for output in outputs if output.there])
+    lines = [f"  {output.path} is not there" for output in outputs if not output.there][:SHOWN]
+    due = graph.jobs_due()
+    if due:
+        lines.append(f"  snakemake would still run:\n{due}")
+    if lines:
+        listed = "\n".join(lines)
+        raise UserError(
+            f"{experiment}: what was published is restored, but it is not whole:\n{listed}\n"
+            "tables/ and figure_data/ come with git: were they committed when it was published?"
+        )
+
+
+def _pointers(outputs: list[dvc.Output]) -> list[Path]:
+    return list(dict.fromkeys(output.pointer.resolve() for output in outputs))
+
+
+def _files_of(root: Path, cache: dvc.Cache, missing: dvc.Entry) -> list[dvc.Entry]:
+    """Which files of a folder are missing: DVC keeps its list back until it has them all."""
+    if not missing.md5.endswith(".dir"):
+        return [missing]
+    files = [entry for entry in dvc.listed(root, missing.path) if not cache.object(entry.md5).is_file()]
+    return files or [missing]
+
+
+def _describe(missing: list[dvc.Entry], damaged: list[dvc.Entry], remote: str, fault: UserError | None) -> str:
+    parts = []
+    if damaged:
+        parts.append(
+            f"{len(damaged)} objects in the remote '{remote}' are damaged (their bytes have another hash):\n"
+            f"{_lines(damaged)}\nDelete them there, then publish again on the machine that has the files: publishing "
+            "sends only what the remote does not have."
+        )
+    if missing:
+        parts.append(
+            f"{len(missing)} objects are not in the remote '{remote}':\n{_lines(missing)}\n"
+            "Publish again on the machine that has the files. If the remote has moved: "
+            f"dvc remote modify --local {remote} url NEW"
+        )
+    if fault:
+        parts.append(str(fault))
+    return "\n".join(parts) + "\nNothing was restored."
+
+
+def _lines(entries: list[dvc.Entry]) -> str:
+    lines = [f"  {entry.path}: files/md5/{entry.md5[:2]}/{entry.md5[2:]}" for entry in entries[:SHOWN]]
+    return "\n".join([*lines, *([f"  and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else [])])

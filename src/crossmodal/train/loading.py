@@ -1,0 +1,243 @@
+"""Batches that a run can repeat and resume, and a name for what cannot be read.
+
+nnU-Net's own multi-process loader hands out batches in the order in which its workers finish. Here batch
+number n is drawn from a seed of its own, whichever worker makes it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
+from nnunetv2.training.dataloading import data_loader
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+from torch.nn.functional import grid_sample
+from torch.utils.data import DataLoader, Dataset
+
+from crossmodal.errors import UserError
+from crossmodal.train.seeds import derive_seed, seed_everything
+
+KEPT_AT_MOST = 2**28  # bytes of a whole dataset, decompressed: a demo's, not a BraTS release's
+PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def limited_threads(limits: int, user_api: str | None) -> Any:
+    """threadpoolctl's limit, which otherwise looks through every loaded library anew for each batch: 1 to 2 ms."""
+    return _thread_pools().limit(limits=limits, user_api=user_api)
+
+
+data_loader.threadpool_limits = limited_threads
+
+
+class CheckedCases:
+    """An nnU-Net dataset that names the case it cannot read, and keeps a small dataset decompressed.
+
+    Cases may be moved or deleted while training. Those that were kept are forgotten when their folder changes.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.kept: dict[str, tuple] = {}
+        self.folder_changed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "dataset":  # while it is being unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def load_case(self, case: str) -> tuple:
+        """As the dataset's own. Raises UserError where a file of the case is missing or damaged."""
+        try:
+            changed = Path(self.dataset.source_folder).stat().st_mtime_ns
+            if changed != self.folder_changed:
+                self.kept, self.folder_changed = {}, changed
+            if case in self.kept:
+                return self.kept[case]
+            loaded = self.dataset.load_case(case)
+            if len(self.dataset.identifiers) * sum(_bytes_of(array) for array in loaded[:2]) > KEPT_AT_MOST:
+                return loaded
+            self.kept[case] = tuple(_Kept.of(array) for array in loaded[:2]) + loaded[2:]
+            return self.kept[case]
+        except Exception as error:  # each format raises its own
+            raise UserError(
+                f"{self.dataset.source_folder}: the case {case} cannot be read ({error}): was the dataset moved or "
+                f"removed? Build it again (crossmodal dataset, or snakemake), then run the same command: "
+                f"the training goes on from the last state that was saved"
+            ) from None
+
+
+def _bytes_of(array: Any) -> int:
+    return int(np.prod(array.shape)) * array.dtype.itemsize
+
+
+class _Kept(np.ndarray):
+    """An array in memory whose parts are copies, as a compressed one's are: augmentation writes into them."""
+
+    @classmethod
+    def of(cls, array: Any) -> "_Kept":
+        return np.asarray(array[:]).view(cls)
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return np.array(super().__getitem__(part))
+
+
+class _NumberedBatches(Dataset):
+    def __init__(self, loader: Any, seed: int, count: int) -> None:
+        self.loader, self.seed, self.count = loader, seed, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> dict:
+        torch.set_num_threads(1)
+        seed_everything(derive_seed(self.seed, number))
+        try:
+            return self.loader.generate_train_batch()
+        except UserError as error:  # raised here, it would arrive wrapped in a traceback
+            return {"fault": str(error)}
+
+
+def batches_in_order(loader: Any, seed: int, first: int, count: int, workers: int, pin: bool) -> Iterator[dict]:
+    """Batches `first` to `count` − 1 of an nnUNetDataLoader, made by `workers` processes.
+
+    Args:
+        loader: an nnUNetDataLoader with its transforms.
+        seed: seed of this stream; batch n is drawn from (seed, n).
+        first: number of the first batch: 0, or where a resumed training stopped.
+        count: number of batches in the whole training.
+        workers: processes; they start here, and end with this process, even when it is killed.
+        pin: whether to put batches into page-locked memory for a GPU.
+
+    Raises:
+        UserError: a case cannot be read, or a worker was killed.
+    """
+    batches = iter(
+        DataLoader(
+            _NumberedBatches(loader, seed, count),
+            batch_size=None,
+            sampler=range(first, count),
+            num_workers=workers,
+            pin_memory=pin,
+            prefetch_factor=3,
+            worker_init_fn=_follow_parent,
+        )
+    )
+    return _without_faults(batches)
+
+
+def _without_faults(batches: Iterator[dict]) -> Iterator[dict]:
+    for batch in batches:
+        if "fault" in batch:
+            raise UserError(batch["fault"])
+        yield batch
+
+
+def _follow_parent(_number: int) -> None:
+    """Leave signals to the training process, which saves its state first; end when it says so, or ends itself.
+
+    A scheduler or Ctrl-C signals every process of a job. A worker that outlived a killed training would hold
+    its memory and its lock.
+    """
+    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_end, daemon=True).start()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _await_end() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
+
+
+def switch_off_benchmark(transforms: Any) -> None:
+    """Make nnU-Net's Gaussian blur choose its method by size rather than by timing, wherever it is nested."""
+    if isinstance(transforms, GaussianBlurTransform):
+        transforms.benchmark = False
+    for inner in getattr(transforms, "transforms", []):
+        switch_off_benchmark(inner)
+    if hasattr(transforms, "transform"):
+        switch_off_benchmark(transforms.transform)
+
+
+class RegionsByComparison(ConvertSegmentationToRegionsTransform):
+    """nnU-Net's regions, voxel for voxel, by comparing with each label: `torch.isin` takes several times as long."""
+
+    def _apply_to_segmentation(self, segmentation: Tensor, **_params: Any) -> Tensor:
+        labels = segmentation[self.channel_in_seg]
+        found = torch.zeros(len(self.regions), *labels.shape, dtype=torch.bool)
+        for inside, region in zip(found, self.regions, strict=True):
+            for label in region.tolist():
+                inside |= labels == label
+        return found
+
+
+class LabelsInOnePass(SpatialTransform):
+    """nnU-Net's resampling of a segmentation, voxel for voxel, with all labels in one pass over the grid.
+
+    nnU-Net interpolates the indicator of each label in a pass of its own and works out the same weights each time.
+    The label with the highest score wins; where several share it, the nearest voxel's label if it is one of them,
+    else the lowest. Scores are rounded to half precision, since the rounding makes near ties into ties.
+    """
+
+    def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> Tensor:
+        grid, padding, scale = params["grid"], self.padding_value_seg, 1000
+        usual = (self.mode_seg, self.border_mode_seg, self.seg_tiebreak) == ("bilinear", "constant", "nearest")
+        if grid is None or not usual or len(segmentation) > 1:
+            return super()._apply_to_segmentation(segmentation, **params)
+        labels = set(pd.unique(segmentation.numpy().ravel()).tolist())
+        beyond = self._may_reach_outside(grid, segmentation.shape[1:])
+        ordered = sorted(labels | {padding} if beyond else labels)
+        if len(ordered) < 3:
+            return super()._apply_to_segmentation(segmentation, **params)
+        indicators = torch.empty(len(ordered), *segmentation.shape[1:])
+        for indicator, label in zip(indicators, ordered, strict=True):
+            torch.eq(segmentation[0], label, out=indicator)
+        indicators *= scale
+        # Outside the image, where zeros stand, the padding's indicator is 1.
+        outside = ordered.index(padding) if beyond else None
+        if beyond:
+            indicators[outside] -= scale
+        scores = self._sampled(indicators, grid, "bilinear")
+        if beyond:
+            scores[outside] += scale
+        scores = scores.half()
+        nearest = (self._sampled(segmentation.float() - padding, grid, "nearest") + padding).to(segmentation.dtype)
+        wins = scores == scores.amax(0)
+        settled = torch.zeros_like(wins[0])
+        for label, winner in zip(ordered, wins, strict=True):
+            settled |= winner & (nearest[0] == label)
+        others = wins[:, ~settled].byte().argmax(0)  # the first of those that share the score
+        nearest[0][~settled] = torch.tensor(ordered, dtype=segmentation.dtype)[others]
+        return nearest
+
+    def _sampled(self, image: Tensor, grid: Tensor, mode: str) -> Tensor:
+        return grid_sample(image[None], grid[None], mode, padding_mode="zeros", align_corners=self.align_corners)[0]
+
+
+FASTER = {ConvertSegmentationToRegionsTransform: RegionsByComparison, SpatialTransform: LabelsInOnePass}
+
+
+def speed_up(transforms: Any) -> None:
+    """Let composed transforms of nnU-Net do the same in less time."""
+    for transform in transforms.transforms:
+        transform.__class__ = FASTER.get(type(transform), type(transform))
