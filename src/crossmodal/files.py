@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from crossmodal.errors import UserError
+
 HALF_WRITTEN = ".writing-"  # what a killed process leaves behind begins with this
 
 
@@ -107,6 +109,21 @@ def write_json(path: str | Path, data: Any) -> None:
 def write_yaml(path: str | Path, data: Any) -> None:
     """Write YAML atomically, keys in the order given."""
     write_text(path, yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110))
+
+
+def replace_between(path: Path, name: str, body: str) -> None:
+    """Replace what stands between `<!-- name:start -->` and `<!-- name:end -->` in a Markdown file.
+
+    Raises:
+        UserError: the file or one of the markers is missing.
+    """
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, rest = text.partition(start)
+    _, found_end, after = rest.partition(end)
+    if not (found and found_end):
+        raise UserError(f"{path}: lacks the lines {start} and {end}; put them where the text belongs")
+    write_text(path, f"{before}{start}\n{body.rstrip()}\n{end}{after}")
 
 
 def sha256_of(data: Any) -> str:
