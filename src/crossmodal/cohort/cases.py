@@ -1,18 +1,12 @@
-"""A case on its way from a folder to a row of cases.csv, and that file itself."""
+"""A case on its way from a folder to a row of cases.csv, and the names that cases and cohorts may have."""
 
-import csv
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossmodal.cohort.problems import Problem
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_path
-from crossmodal.domain import MODALITIES
 
-COLUMNS = ("cohort", "case", "patient", "release", "split", "fold", *MODALITIES, "seg", "sha256")
-SPLITS = ("train", "test", "external", "predict_only")
 LONGEST_NAME = 120
 
 
@@ -39,33 +33,6 @@ class Found:
     problems: list[Problem]
     notes: list[str] = field(default_factory=list)
     mappings: list[Path] = field(default_factory=list)  # name_mapping.csv, where the release ships it
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of cases.csv."""
-
-    cohort: str
-    case: str
-    patient: str
-    release: str
-    split: str
-    fold: int | None
-    files: dict[str, str]
-    sha256: str
-
-    def values(self) -> list[str]:
-        fold = "" if self.fold is None else str(self.fold)
-        paths = [self.files.get(column, "") for column in (*MODALITIES, "seg")]
-        return [self.cohort, self.case, self.patient, self.release, self.split, fold, *paths, self.sha256]
-
-
-def write_cases(path: Path, rows: Iterable[Row]) -> None:
-    """Write cases.csv, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row.values() for row in rows)
 
 
 def name_fault(name: str) -> str | None:

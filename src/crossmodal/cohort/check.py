@@ -4,23 +4,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossmodal.cohort.cases import SPLITS, Row, require_cohort_name, write_cases
+from crossmodal.cohort.cases import require_cohort_name
+from crossmodal.cohort.cases_csv import SPLITS, Row, write_cases
 from crossmodal.cohort.checks import Examined, available_cores
 from crossmodal.cohort.cohorts import Cohort, read_cohort
-from crossmodal.domain import RELEASES
 from crossmodal.cohort.overlap import Identities, remove_overlaps
-from crossmodal.cohort.problems import (
-    ERROR,
-    Problem,
-    error,
-    errors_in,
-    lines_of,
-    printable,
-    warning,
-    write_problems,
-)
+from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, printable, warning, write_problems
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
 from crossmodal.cohort.splits import Place, ToSplit, require_split_options, split_by_patient
+from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
 
 ON_PROBLEM = ("stop", "skip")

@@ -16,11 +16,10 @@ import numpy as np
 
 from crossmodal.cohort.cases import Case
 from crossmodal.cohort.headers import GEOMETRY_TOLERANCE, Header, read_header
-from crossmodal.domain import RELEASES, labels_of, regions_of
 from crossmodal.cohort.problems import ERROR, BadFileError, Problem, error, warning
 from crossmodal.cohort.volumes import split_spec
 from crossmodal.cohort.voxels import ImageFacts, image_facts, label_values, read_voxels
-from crossmodal.domain import MODALITIES
+from crossmodal.domain import MODALITIES, RELEASES, labels_of, regions_of
 from crossmodal.progress import track
 
 CHANNELS_DUE = len(MODALITIES)
@@ -157,8 +156,7 @@ def _require_dimensions(header: Header, channel: int | None) -> None:
         raise BadFileError(f"is {len(header.shape)}D ({shape}) where 3D is due", "split it into one 3D file a modality")
     if channel is not None and header.shape[3:] != (CHANNELS_DUE,):
         raise BadFileError(
-            f"has dimensions {shape}, where 4D with {CHANNELS_DUE} channels is due",
-            "unpack the release again",
+            f"has dimensions {shape}, where 4D with {CHANNELS_DUE} channels is due", "unpack the release again"
         )
 
 

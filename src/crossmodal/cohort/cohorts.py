@@ -14,9 +14,9 @@ from crossmodal.cohort.checks import (
     examine_voxels,
     in_parallel,
 )
-from crossmodal.domain import regions_of
 from crossmodal.cohort.problems import Problem, error, printable, warning
 from crossmodal.cohort.releases import find_cases, gli_release
+from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from crossmodal.cohort.cases import Case, name_fault
 from crossmodal.cohort.problems import Problem, error, warning
-from crossmodal.errors import UserError
 from crossmodal.domain import MODALITIES
+from crossmodal.errors import UserError
 
 DEEPEST = 4  # levels between the path given and a case folder
 MOST_FOLDERS = 50_000
@@ -63,12 +63,7 @@ def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[
                 found.append(Folder(path, tuple(entries), _grade(path)))
                 continue
             problems += [
-                warning(
-                    "",
-                    entry,
-                    "is a NIfTI file outside every case folder, and is not used",
-                    "move it, or leave it",
-                )
+                warning("", entry, "is a NIfTI file outside every case folder, and is not used", "move it, or leave it")
                 for entry in entries
                 if _NIFTI.fullmatch(entry.name) and not entry.is_dir()
             ]

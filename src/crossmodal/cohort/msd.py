@@ -6,8 +6,8 @@ from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Found, name_fault
 from crossmodal.cohort.problems import Problem, error, warning
-from crossmodal.errors import UserError
 from crossmodal.domain import MODALITIES
+from crossmodal.errors import UserError
 
 RELEASE = "msd-task01"
 _NAMES = {"flair": "flair", "t1w": "t1", "t1": "t1", "t1gd": "t1ce", "t1ce": "t1ce", "t2w": "t2", "t2": "t2"}

@@ -99,10 +99,7 @@ def find_overlaps(external: list[Examined], training: list[Examined], identities
             overlaps.append(Overlap(one.case.name, twin, "the same image"))
             continue
         relative = by_identity.get(identities.of(one.case.name) or "")
-        if relative is not None and (relative.case.name, relative.case.release) != (
-            one.case.name,
-            one.case.release,
-        ):
+        if relative is not None and (relative.case.name, relative.case.release) != (one.case.name, one.case.release):
             overlaps.append(Overlap(one.case.name, relative.case.name, "the same patient by name"))
     shown = {overlap.external: overlap for overlap in overlaps}
     of_patient = {one.case.patient: shown[one.case.name] for one in external if one.case.name in shown}

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Found
 from crossmodal.cohort.folders import Folder, case_folders, read_folder
-from crossmodal.domain import RELEASES
 from crossmodal.cohort.msd import find_msd_root, read_msd
 from crossmodal.cohort.overlap import mapping_rows
 from crossmodal.cohort.problems import Problem, error
 from crossmodal.cohort.table import TABLE_NAME, read_table
 from crossmodal.cohort.volumes import image_of, load_volume
+from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
 
 __all__ = ["find_cases", "gli_release", "image_of", "load_volume"]
@@ -81,17 +81,11 @@ def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
     """
     late = [case.name for case in cases if int(case.name.rsplit("-", 1)[-1]) >= _FIRST_VISIT_OF_2024]
     if late:
-        return (
-            "brats2024-gli",
-            f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}",
-        )
+        return ("brats2024-gli", f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}")
     if 4 in labels and 3 in labels:
         return "brats2024-gli", "BraTS-GLI names, and label 4 (a resection cavity) beside label 3"
     if 4 in labels:
-        return (
-            "",
-            "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?",
-        )
+        return ("", "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?")
     if labels:
         return "brats2023-gli", f"BraTS-GLI names, no visit from {_FIRST_VISIT_OF_2024} on and no label 4"
     return "", "BraTS-GLI names without a segmentation fit both 2023 and 2024"
@@ -166,11 +160,7 @@ def _repeated(cases: list[Case]) -> list[Problem]:
 
 
 def _name_mappings(path: Path, folders: list[Folder]) -> list[Path]:
-    places = {
-        path,
-        *(folder.path.parent for folder in folders),
-        *(folder.path.parent.parent for folder in folders),
-    }
+    places = {path, *(folder.path.parent for folder in folders), *(folder.path.parent.parent for folder in folders)}
     return sorted(
         {
             found

@@ -10,10 +10,9 @@ import io
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Found, name_fault
-from crossmodal.domain import RELEASES
 from crossmodal.cohort.problems import Problem, error
+from crossmodal.domain import MODALITIES, RELEASES
 from crossmodal.errors import UserError, nearest
-from crossmodal.domain import MODALITIES
 
 TABLE_NAME = "cases.csv"
 REQUIRED = ("case", *MODALITIES)
@@ -48,11 +47,7 @@ def read_table(path: Path, release: str = "auto") -> Found:
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []
     used = sorted({case.release for case in cases.values()})
     return Found(
-        "table",
-        f"a table of one's own, labels as in {', '.join(used)}",
-        list(cases.values()),
-        problems,
-        notes,
+        "table", f"a table of one's own, labels as in {', '.join(used)}", list(cases.values()), problems, notes
     )
 
 
@@ -111,12 +106,7 @@ def _case(row: dict[str, str], table: Path, where: str, default: str, problems: 
         fault = _path_fault(given)
         if fault:
             problems.append(
-                error(
-                    name,
-                    where,
-                    f"the path in {column} {fault}",
-                    "give a path below the table, or an absolute one",
-                )
+                error(name, where, f"the path in {column} {fault}", "give a path below the table, or an absolute one")
             )
             continue
         case.files[column] = str(table.parent / given)

@@ -85,8 +85,7 @@ def image_facts(voxels: np.ndarray, affine: np.ndarray) -> ImageFacts:
     low, high = voxels.min(), voxels.max()
     if max(-float(low), float(high)) > LARGEST_INTENSITY:
         raise BadFileError(
-            f"has intensities up to {max(-float(low), float(high)):.3g}, as damaged files have",
-            DOWNLOAD_AGAIN,
+            f"has intensities up to {max(-float(low), float(high)):.3g}, as damaged files have", DOWNLOAD_AGAIN
         )
     filled = int(np.count_nonzero(voxels))
     millilitres = filled * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
