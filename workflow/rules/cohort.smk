@@ -1,6 +1,6 @@
 rule generate_phantom:
     output:
-        directory(phantom_folder()),
+        directory(EXPERIMENT.phantom.place),
     log:
         f"{LOGS}/generate_phantom.log",
     conda:
@@ -11,10 +11,10 @@ rule generate_phantom:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         options=[
-            *("--cases", EXPERIMENT["phantom"]["cases"]),
-            *("--spacing", EXPERIMENT["phantom"]["spacing"]),
-            *("--seed", EXPERIMENT["phantom"]["seed"]),
-            *("--site", EXPERIMENT["phantom"]["site"]),
+            *("--cases", EXPERIMENT.phantom.cases),
+            *("--spacing", EXPERIMENT.phantom.spacing),
+            *("--seed", EXPERIMENT.phantom.seed),
+            *("--site", EXPERIMENT.phantom.site),
         ],
     message:
         "Generate the embedded glioma phantoms in {output}"
@@ -27,7 +27,7 @@ rule check_cohort:
         cohort_inputs,
     output:
         # problems.csv beside it is not declared: Snakemake would delete it just when the check fails
-        cases=f"{RESULTS}/cohort/cases.csv",
+        cases=CASES,
     log:
         f"{LOGS}/check_cohort.log",
     conda:
@@ -37,10 +37,10 @@ rule check_cohort:
         mem_mb=lambda wildcards, threads, attempt: 2000 * threads * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        path=EXPERIMENT["brats"] or phantom_folder(),
-        name=COHORTS[0],
-        release=EXPERIMENT["release"],
-        on_problem=EXPERIMENT["on_problem"],
+        path=EXPERIMENT.brats or EXPERIMENT.phantom.place,
+        name=EXPERIMENT.cohorts[0],
+        release=EXPERIMENT.release,
+        on_problem=EXPERIMENT.on_problem,
         split=split_options(),
         external=external_options(),
         out=subpath(output.cases, parent=True),

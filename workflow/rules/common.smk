@@ -2,60 +2,61 @@
 import json
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from crossmodal.experiment import config as experiments
 from crossmodal.cohort import lock as locks
 from crossmodal.cohort.inputs import files_read
-from crossmodal.experiment import recipe as recipes
+from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
+from crossmodal.experiment import config as experiments
+from crossmodal.experiment import layout, runs
 from crossmodal.figures import FIGURES
 from crossmodal.files import sha256_of, write_json, write_yaml
-from crossmodal.domain import ALL, all_subsets
 from crossmodal.train.signals import pass_on_warnings
 
 try:
-    EXPERIMENT = experiments.resolve(dict(config), Path(workflow.basedir) / "workflow", results=Path("results"))
-    experiments.refuse_mixture(EXPERIMENT, Path("results") / EXPERIMENT["experiment"])
+    EXPERIMENT = experiments.resolve(dict(config), results=Path("results"))
+    experiments.refuse_mixture(EXPERIMENT, Path("results", EXPERIMENT.experiment))
+    LOCK = (EXPERIMENT.brats, EXPERIMENT.brats_lock, Path(".cache", "hashes"))
     if workflow.is_main_process:
-        locks.require_locked(EXPERIMENT, Path(".cache", "hashes"), only_known=True)
+        locks.require_locked(*LOCK, only_known=True)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-RESULTS = f"results/{EXPERIMENT['experiment']}"
-LOGS = f"logs/{EXPERIMENT['experiment']}"
+RESULTS = f"results/{EXPERIMENT.experiment}"
+LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
-BUDGET = EXPERIMENT["budget_settings"]
-RECIPE_HASHES = {method: sha256_of(recipes.essence(recipe)) for method, recipe in EXPERIMENT["recipes"].items()}
-COHORTS = EXPERIMENT["cohorts"]
-SEEDS = EXPERIMENT["seeds"]
-FOLDS = EXPERIMENT["folds"]
+BUDGET = EXPERIMENT.budget_settings
+RECIPE_HASHES = {method: sha256_of(recipe.training_fields()) for method, recipe in EXPERIMENT.recipes.items()}
 # Jobs on one machine share its GPUs through --resources gpu=N (docs/cluster.md).
-GPUS_PER_JOB = 0 if EXPERIMENT["device"] == "cpu" else 1
-DEVICE_OPTIONS = ["--device", EXPERIMENT["device"]] + ["--deterministic"] * EXPERIMENT["deterministic"]
-# A network is named by {method}/{modalities}/seed{seed}, and one of its trainings by fold_{fold}.
-MODEL = f"{RESULTS}/models/{{method}}/{{modalities}}/seed{{seed}}"
-MANIFEST = f"{MODEL}/fold_{{fold}}/manifest.json"
-PREDICTIONS = f"{RESULTS}/predictions/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}"
-SCORES = f"{RESULTS}/scores/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.csv"
+GPUS_PER_JOB = 0 if EXPERIMENT.device == "cpu" else 1
+DEVICE_OPTIONS = ["--device", EXPERIMENT.device] + ["--deterministic"] * EXPERIMENT.deterministic
+CASES = f"{RESULTS}/{layout.CASES}"
+DATASET = f"{RESULTS}/{layout.DATASET}"
+MODEL = f"{RESULTS}/{layout.MODEL}"
+MANIFEST = f"{RESULTS}/{layout.MANIFEST}"
+PREDICTIONS = f"{RESULTS}/{layout.PREDICTIONS}"
+SCORES = f"{RESULTS}/{layout.SCORES}"
+# A log of one network's job: train/… or predict/<cohort>/… and score/<cohort>/….
+OF_TRAINING = f"{layout.NETWORK}/{layout.FOLD}"
+OF_PREDICTION = f"{{cohort}}/{OF_TRAINING}"
 # The one environment of all rules, for --sdm conda on a cluster without a shared .venv.
 CONDA = Path(workflow.basedir, "envs", "conda.yaml")
 
 
 def any_of(names):
     """A wildcard constraint; the + of a subset is an operator of regular expressions."""
-    import re
-
     return "|".join(map(re.escape, names))
 
 
 wildcard_constraints:
-    method=any_of(EXPERIMENT["recipes"]),
+    method=any_of(EXPERIMENT.recipes),
     modalities=any_of(all_subsets()),
-    cohort=any_of(COHORTS),
+    cohort=any_of(EXPERIMENT.cohorts),
     seed=r"\d+",
     fold=r"\d+",
 
@@ -66,21 +67,14 @@ if "SLURM_JOB_ID" in os.environ:
     pass_on_warnings()
 
 
-def phantom_folder():
-    """Where the embedded cohort lies: data/ for the demo's, which data.dvc pins."""
-    phantom = EXPERIMENT["phantom"]
-    name = f"{phantom['site']}-{phantom['cases']}-{phantom['spacing']:g}mm-{phantom['seed']}"
-    return phantom["folder"] or f".cache/phantom-{name}"
-
-
 def cohort_inputs(wildcards):
     """Every file of the user's cohorts and split, so that a changed one is seen; or the embedded cohort as a whole.
 
     A file whose time alone has moved is compared by content (max-checksum-file-size in the profiles).
     """
-    given = [item["path"] for item in EXPERIMENT["external"]]
-    given += [path for path in (EXPERIMENT["brats"], EXPERIMENT["split"]["file"]) if path is not None]
-    embedded = [ancient(phantom_folder())] if EXPERIMENT["brats"] is None else []
+    given = [item.path for item in EXPERIMENT.external]
+    given += [path for path in (EXPERIMENT.brats, EXPERIMENT.split.file) if path is not None]
+    embedded = [ancient(EXPERIMENT.phantom.place)] if EXPERIMENT.is_phantom else []
     return embedded + [file for path in given for file in files_read(path)]
 
 
@@ -88,29 +82,28 @@ def external_options():
     """--external NAME=PATH[:release] for each cohort that is only tested on."""
     return [
         option
-        for item in EXPERIMENT["external"]
+        for item in EXPERIMENT.external
         for option in (
             "--external",
-            f"{item['name']}={item['path']}" + ("" if item["release"] == "auto" else f":{item['release']}"),
+            f"{item.name}={item.path}" + ("" if item.release == "auto" else f":{item.release}"),
         )
     ]
 
 
 def split_options():
     """Options of `crossmodal cohort check` for the split."""
-    split = EXPERIMENT["split"]
-    options = ["--folds", split["folds"], "--test-fraction", split["test_fraction"]]
-    options += ["--split-seed", split["seed"]]
-    if split["file"] is not None:
-        options += ["--split-file", split["file"]]
-    if EXPERIMENT["predict_unlabelled"]:
+    split = EXPERIMENT.split
+    options = ["--folds", split.folds, "--test-fraction", split.test_fraction, "--split-seed", split.seed]
+    if split.file is not None:
+        options += ["--split-file", split.file]
+    if EXPERIMENT.predict_unlabelled:
         options += ["--predict-unlabelled"]
     return options
 
 
 def teacher_manifest(wildcards):
     """The manifest of a teacher that must be trained first: it changes only when the teacher's weights do."""
-    needed = recipes.teacher_of(EXPERIMENT["recipes"][wildcards.method], wildcards.modalities)
+    needed = EXPERIMENT.recipes[wildcards.method].teacher_before(wildcards.modalities)
     if needed is None:
         return []
     method, modalities = needed
@@ -120,10 +113,10 @@ def teacher_manifest(wildcards):
 def recipe_options(wildcards, input):
     """--teacher MODEL_DIR for a recipe that needs one, and --set key=value for each override of it."""
     options = ["--teacher", Path(input.teacher).parents[1]] if input.teacher else []
-    changes = EXPERIMENT["overrides"].get(wildcards.method, {})
+    changes = EXPERIMENT.overrides.get(wildcards.method, {})
     options += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
-    if EXPERIMENT["methods_folder"]:
-        options += ["--methods-folder", EXPERIMENT["methods_folder"]]
+    if EXPERIMENT.methods_folder:
+        options += ["--methods-folder", EXPERIMENT.methods_folder]
     return options
 
 
@@ -132,45 +125,34 @@ def recipe_hash(wildcards):
     return RECIPE_HASHES[wildcards.method]
 
 
-def networks_trained(wildcards):
-    """How many networks are in a training's memory: a teacher beside the student costs more."""
-    return 2 if EXPERIMENT["recipes"][wildcards.method]["teacher"] else 1
+def networks_in_memory(wildcards):
+    """How many networks a training holds: a teacher beside the student costs more."""
+    return EXPERIMENT.recipes[wildcards.method].networks_in_memory
 
 
 def training_memory(wildcards, attempt):
     """MB of main memory; grows with each attempt."""
-    share = 1 + 0.25 * (networks_trained(wildcards) - 1)
-    return int(1000 * BUDGET["memory_gb"] * share * attempt)
+    share = 1 + 0.25 * (networks_in_memory(wildcards) - 1)
+    return int(1000 * BUDGET.memory_gb * share * attempt)
 
 
 def training_minutes(wildcards, attempt):
     """Minutes; a joint or taught training asks for more, and each attempt for more again."""
-    return max(5, int(60 * BUDGET["runtime_hours"] * networks_trained(wildcards) * attempt))
+    return max(5, int(60 * BUDGET.runtime_hours * networks_in_memory(wildcards) * attempt))
 
 
 def trained_model(wildcards):
     """Manifest of the network that serves a prediction."""
-    modalities = experiments.model_subset(EXPERIMENT, wildcards.method, wildcards.modalities)
+    modalities = EXPERIMENT.recipes[wildcards.method].trained_modalities(wildcards.modalities)
     return MANIFEST.format(method=wildcards.method, modalities=modalities, seed=wildcards.seed, fold=wildcards.fold)
 
 
 def all_of(pattern):
-    """A file pattern expanded over all that is scored.
+    """A file pattern for every prediction of the experiment.
 
     Rules ask for it through a function: Snakemake hashes a plain list of n files n times.
     """
-    return [
-        path
-        for method in EXPERIMENT["methods"]
-        for path in expand(
-            pattern,
-            cohort=COHORTS,
-            method=method,
-            modalities=experiments.scored_subsets(EXPERIMENT, method),
-            seed=SEEDS,
-            fold=FOLDS,
-        )
-    ]
+    return [pattern.format(**vars(prediction)) for prediction in runs.predictions(EXPERIMENT)]
 
 
 def versions_used(path):
@@ -184,15 +166,15 @@ def versions_used(path):
 
 
 def figures_of():
-    """Whose figures `snakemake figures` draws: the experiment's when it has tables, else the reference's."""
+    """The experiment whose figures `snakemake figures` draws: this one when it has tables, else the reference."""
     has_tables = Path(RESULTS, "tables", "per_case.csv").exists()
     return RESULTS if has_tables else "results/reference"
 
 
 onstart:
     try:
-        locks.require_locked(EXPERIMENT, Path(".cache", "hashes"))
+        locks.require_locked(*LOCK)
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT)
+    write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT.plain())
     write_json(f"{RESULTS}/versions.json", versions_used(Path(RESULTS, "versions.json")))

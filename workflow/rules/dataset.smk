@@ -2,9 +2,9 @@ rule preprocess_dataset:
     input:
         cases=rules.check_cohort.output.cases,
     output:
-        manifest=f"{RESULTS}/nnunet/manifest.json",
-        raw=directory(f"{RESULTS}/nnunet/raw"),
-        preprocessed=directory(f"{RESULTS}/nnunet/preprocessed"),
+        manifest=f"{DATASET}/manifest.json",
+        raw=directory(f"{DATASET}/raw"),
+        preprocessed=directory(f"{DATASET}/preprocessed"),
     log:
         f"{LOGS}/preprocess_dataset.log",
     benchmark:
@@ -17,8 +17,8 @@ rule preprocess_dataset:
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         out=subpath(output.manifest, parent=True),
-        budget=EXPERIMENT["budget"],
-        backbone=EXPERIMENT["backbone"],
+        budget=EXPERIMENT.budget,
+        backbone=EXPERIMENT.backbone,
     message:
         "Preprocess the four-channel dataset that serves every subset and method"
     shell:

@@ -8,9 +8,8 @@ rule publish:
         CONDA
     params:
         experiment=subpath(input[0], parent=True),
-        remote=["--remote", EXPERIMENT["publish_remote"]] if EXPERIMENT["publish_remote"] else [],
-        workflow=Path(workflow.basedir, "workflow"),
+        remote=["--remote", EXPERIMENT.publish_remote] if EXPERIMENT.publish_remote else [],
     message:
         "Publish the models, predictions and scores of {params.experiment}"
     shell:
-        "crossmodal publish {params.experiment:q} {params.remote:q} --workflow {params.workflow:q} 2>&1 | tee {log:q}"
+        "crossmodal publish {params.experiment:q} {params.remote:q} 2>&1 | tee {log:q}"

@@ -55,11 +55,10 @@ rule write_report:
         CONDA
     params:
         experiment=subpath(output[0], parent=True),
-        templates=Path(workflow.basedir, "workflow", "report"),
     message:
         "Write the report {output}"
     shell:
-        "crossmodal report {params.experiment:q} --templates {params.templates:q} --out {output:q} 2>&1 | tee {log:q}"
+        "crossmodal report {params.experiment:q} --out {output:q} 2>&1 | tee {log:q}"
 
 
 # Regenerates tables and figures from what is kept in git or was restored: no training and no cohort above it.
@@ -71,9 +70,8 @@ rule figures:
     threads: 2
     params:
         experiment=figures_of(),
-        templates=Path(workflow.basedir, "workflow", "report"),
     message:
         "Draw the figures of {params.experiment} again"
     shell:
         "(crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q} --workers {threads}"
-        " && crossmodal report {params.experiment:q} --templates {params.templates:q}) 2>&1 | tee {log:q}"
+        " && crossmodal report {params.experiment:q}) 2>&1 | tee {log:q}"

@@ -5,12 +5,12 @@ rule predict_cases:
     output:
         directory(PREDICTIONS),
     log:
-        f"{LOGS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+        f"{LOGS}/predict/{OF_PREDICTION}.log",
     benchmark:
-        f"{BENCHMARKS}/predict/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
+        f"{BENCHMARKS}/predict/{OF_PREDICTION}.tsv"
     conda:
         CONDA
-    threads: BUDGET["threads"]
+    threads: BUDGET.threads
     resources:
         gpu=GPUS_PER_JOB,
         mem_mb=12000,
@@ -30,7 +30,7 @@ rule score_predictions:
     output:
         SCORES,
     log:
-        f"{LOGS}/score/{{cohort}}/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+        f"{LOGS}/score/{OF_PREDICTION}.log",
     conda:
         CONDA
     threads: 1

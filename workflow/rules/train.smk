@@ -6,23 +6,23 @@ rule train_network:
         arrays=ancient(rules.preprocess_dataset.output.preprocessed),
         teacher=teacher_manifest,
     output:
-        checkpoint=f"{MODEL}/fold_{{fold}}/checkpoint_final.pth",
+        checkpoint=f"{RESULTS}/{layout.CHECKPOINT}",
         manifest=MANIFEST,
     log:
-        f"{LOGS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.log",
+        f"{LOGS}/train/{OF_TRAINING}.log",
     benchmark:
-        f"{BENCHMARKS}/train/{{method}}/{{modalities}}/seed{{seed}}/fold_{{fold}}.tsv"
+        f"{BENCHMARKS}/train/{OF_TRAINING}.tsv"
     priority: 10
     conda:
         CONDA
-    threads: BUDGET["threads"] + BUDGET["loader_workers"]
+    threads: BUDGET.threads + BUDGET.loader_workers
     resources:
         gpu=GPUS_PER_JOB,
         mem_mb=training_memory,
         runtime=training_minutes,
     params:
         out=MODEL,
-        settings=["--dataset", f"{RESULTS}/nnunet", "--budget", EXPERIMENT["budget"], *DEVICE_OPTIONS],
+        settings=["--dataset", DATASET, "--budget", EXPERIMENT.budget, *DEVICE_OPTIONS],
         options=recipe_options,
         recipe=recipe_hash,
     shell:

@@ -1,5 +1,6 @@
 """A budget: how much training, and which network."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -94,12 +95,12 @@ class Budget(Model):
 
 
 def load_budget(name: str) -> Budget:
-    """A budget of the library, by its name.
+    """A budget of the library by its name, or one of the user's own by the path of a YAML file.
 
     Raises:
         UserError: there is none of that name, or its file is wrong.
     """
-    path = BUDGETS / f"{name}.yaml"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else BUDGETS / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"unknown budget '{name}': {nearest(name, [file.stem for file in BUDGETS.glob('*.yaml')])}")
     return Budget.parse(read_yaml(path), str(path))

@@ -110,8 +110,7 @@ class Config(Given):
         None, description="Folder of a BraTS release, or a cases.csv of one's own; null for the embedded phantom."
     )
     brats_lock: Annotated[str | None, Null] = Field(
-        None,
-        description="cohorts/<name>.dvc that locks the data; a cohort that no longer matches stops the run.",
+        None, description="cohorts/<name>.dvc that locks the data; a cohort that no longer matches stops the run."
     )
     cohort: Annotated[Name | None, Null] = Field(
         None, description="Name of the training cohort in tables; null for brats or phantom-<site>."
@@ -120,8 +119,7 @@ class Config(Given):
         "auto", description="Which release the data are, when names and layout do not tell."
     )
     on_problem: Literal["stop", "skip"] = Field(
-        "stop",
-        description="What to do with cases that have errors: stop the run, or leave them out and say so.",
+        "stop", description="What to do with cases that have errors: stop the run, or leave them out and say so."
     )
     predict_unlabelled: bool = Field(False, description="Predict cases without a segmentation too.")
     phantom: Phantom = Field(Phantom(), description="The embedded cohort that is made when brats is null.")
@@ -133,15 +131,13 @@ class Config(Given):
         description="Methods to compare (`crossmodal methods` lists them).",
     )
     methods_folder: Annotated[str | None, Null] = Field(None, description="A folder with recipes of one's own.")
-    overrides: dict[str, dict[str, Any]] = Field(
-        {}, description="Changes to recipes: {method: {distill.0.weight: 2}}."
-    )
+    overrides: dict[str, dict[str, Any]] = Field({}, description="Changes to recipes: {method: {distill.0.weight: 2}}.")
     subsets: Annotated[list[str], Items] = Field(
         ["t1ce+flair"], min_length=1, description="Modality subsets of the students, or 'every' for all 15."
     )
     seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Seeds of the trainings.")
     folds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Folds that are trained.")
-    budget: str = Field("full", description="How much training, and which network (`crossmodal budgets` lists them).")
+    budget: str = Field("full", description="How much training, and which network: a name (`crossmodal budgets` lists them), or a YAML file.")
     backbone: Literal["plain", "resenc_m", "resenc_l"] = Field(
         "plain", description="nnU-Net's plain U-Net or a residual-encoder preset."
     )
@@ -170,8 +166,8 @@ class Resolved(Config):
 
     cohort_lock: dict[str, Any] | None = None
     budget_settings: Budget = Budget(title="")
-    recipes: dict[str, Recipe] = {}
-    cohorts: list[str] = []
+    recipes: dict[str, Recipe] = Field({})
+    cohorts: list[str] = Field([])
 
     @property
     def method_folders(self) -> list[Path]:
@@ -328,4 +324,4 @@ def _cohort_name(config: Config) -> str:
 
 
 def _experiment_name(config: Config) -> str:
-    return f"{config.paper or 'experiment'}-{config.budget}{'-phantom' if config.is_phantom else ''}"
+    return f"{config.paper or 'experiment'}-{Path(config.budget).stem}{'-phantom' if config.is_phantom else ''}"

@@ -90,8 +90,7 @@ class Recipe(Model):
     )
     skip_connections: bool = Field(True, description="false: the decoder sees the bottleneck alone.")
     seg_loss: Literal["nnunet", "cross_entropy"] = Field(
-        "nnunet",
-        description="nnunet: Dice and cross-entropy with deep supervision; cross_entropy: without the Dice.",
+        "nnunet", description="nnunet: Dice and cross-entropy with deep supervision; cross_entropy: without the Dice."
     )
     seg_weight: int | float = Field(1, ge=0, description="Weight of the student's segmentation loss.")
     update: Literal["together", "successive"] = Field(

@@ -1,0 +1,6 @@
+"""`python -m crossmodal.cli`."""
+
+from crossmodal.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""`crossmodal figure-data`, `figures`, `report` and `readme`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from crossmodal.cli.app import app
+
+
+@app.command("figure-data")
+def figure_data(
+    config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],
+    cases: Annotated[Path, typer.Option(help="The cohort's cases.csv.")],
+    models: Annotated[Path, typer.Option(help="Folder <method>/<modalities>/seed<s>/fold_<k>/.")],
+    predictions: Annotated[Path, typer.Option(help="Folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/.")],
+    tables: Annotated[Path, typer.Option(help="Folder with per_case.csv.")],
+    out: Annotated[Path, typer.Option(help="The experiment's figure_data folder.")],
+) -> None:
+    """Gather what figures need from models, predictions and images into small files."""
+    from crossmodal.figures.collect import collect_figure_data
+
+    for note in collect_figure_data(config, cases, models, predictions, tables, out):
+        print(f"figure-data: {note}", file=sys.stderr)
+
+
+@app.command("figures")
+def figures(
+    directory: Annotated[Path, typer.Argument(help="Experiment: config.yaml, tables/ and figure_data/.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write into; <experiment>/figures by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Draw every figure as PNG and PDF, from tables/ and figure_data/ alone."""
+    from crossmodal.figures import draw_figures
+
+    for entry in draw_figures(directory, out or directory / "figures", workers):
+        if entry["note"]:
+            print(f"figures: {entry['name']} is a note: {entry['note']}", file=sys.stderr)
+
+
+@app.command("report")
+def report(
+    directory: Annotated[Path, typer.Argument(help="Experiment: config.yaml, tables/ and figures/.")],
+    out: Annotated[Path | None, typer.Option(help="Page to write; <experiment>/report.html by default.")] = None,
+) -> None:
+    """Write the report: one page with tables, figures and methods, which needs no other file."""
+    from crossmodal.report import write_report
+
+    write_report(directory, out or directory / "report.html")
+
+
+@app.command("readme")
+def readme(
+    directory: Annotated[Path, typer.Argument(help="Experiment that the README shows: config.yaml and tables/.")],
+    readme: Annotated[Path, typer.Option(help="Markdown file with the markers results:start and results:end.")],
+    picture: Annotated[Path, typer.Option(help="PNG to write.")],
+) -> None:
+    """Rewrite the README's picture and table from an experiment's tables."""
+    from crossmodal.report.readme import write_readme
+
+    write_readme(directory, readme, picture)
