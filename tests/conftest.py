@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-WORKFLOW = REPOSITORY / "workflow"
+PAPERS = sorted((REPOSITORY / "workflow" / "papers").glob("*.yaml"))
 
 # The smallest network with which nnU-Net's deep supervision still has weights, and 128 bottleneck positions.
 TINY_BUDGET = {

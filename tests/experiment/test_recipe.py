@@ -5,15 +5,20 @@ from typing import Any
 
 import pytest
 import yaml
-from crossmodal.experiment import recipe as recipes
-from crossmodal.errors import UserError
-from crossmodal.domain import ALL, all_subsets, parse_subset
-from trainings import FOLDERS, SCHEMA, recipe_of
 
-METHODS = recipes.known_methods(FOLDERS)
+from crossmodal.domain import ALL, all_subsets, parse_subset
+from crossmodal.errors import UserError
+from crossmodal.experiment import recipe as recipes
+from crossmodal.experiment.recipe import Recipe
+
 SMALL = {"title": "t", "source": "ours"}
 TEACHER = {"trained": "beforehand", "sees": "all"}
 TERM = {"at": "bottleneck", "loss": "mse"}
+
+
+def recipe_of(method: str, **overrides: Any) -> Recipe:
+    """A recipe of the library, with dotted overrides written with __ for dots."""
+    return recipes.load(method, overrides={key.replace("__", "."): value for key, value in overrides.items()})
 
 
 def written(folder: Path, name: str = "mine", **fields: Any) -> Path:
@@ -21,13 +26,13 @@ def written(folder: Path, name: str = "mine", **fields: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", recipes.known_methods())
 def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str) -> None:
     recipe = recipe_of(method)
-    assert recipe["source"]
-    recipes.check_taps(recipe, 3, method)  # the smoke budget's network, the smallest
-    if recipe["distill"] or recipe["input"] == "class_mean":
-        assert recipe["choice"] or method == "dong2025_teacher", "what is ours must be marked as ours"
+    assert recipe.source
+    recipe.check_taps(3, method)  # the smoke budget's network, the smallest
+    if recipe.distill or recipe.uses_ground_truth:
+        assert recipe.choices or method == "dong2025_teacher", "what is ours must be marked as ours"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,7 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
         ({"teacher": TEACHER, "distill": [TERM | {"at": "encoder"}]}, "unknown tap 'encoder'"),
         ({"teacher": TEACHER, "distill": [TERM | {"loss": "barlow_twin"}]}, "did you mean 'barlow_twins'"),
         ({"teacher": TEACHER, "distill": [TERM | {"weight": -1}]}, "distill.0.weight"),
+        ({"teacher": TEACHER, "distill": [TERM | {"loss": "barlow_twins", "projector": "x"}]}, "type integer or null"),
         ({"teacher": TEACHER, "distill": [TERM | {"temperature": 2}]}, "has no option 'temperature'"),
         ({"teacher": TEACHER, "distill": [TERM | {"weigth": 2}]}, "did you mean 'weight'"),
         ({"teacher": {"trained": "before"}, "distill": [TERM]}, "did you mean 'beforehand'"),
@@ -62,7 +68,7 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
 def test_a_wrong_recipe_says_so(tmp_path: Path, fields: dict, message: str) -> None:
     folder = written(tmp_path, **fields)
     with pytest.raises(UserError) as error:
-        recipes.load("mine", [folder], SCHEMA)
+        recipes.load("mine", [folder])
     assert message in str(error.value)
     assert "mine.yaml" in str(error.value)
 
@@ -71,7 +77,7 @@ def test_a_wrong_recipe_says_so(tmp_path: Path, fields: dict, message: str) -> N
 def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=r"mine\.yaml"):
-        recipes.load("mine", [tmp_path], SCHEMA)
+        recipes.load("mine", [tmp_path])
 
 
 def test_an_unknown_method_names_the_nearest() -> None:
@@ -81,30 +87,29 @@ def test_an_unknown_method_names_the_nearest() -> None:
 
 def test_a_tap_that_the_network_has_not() -> None:
     recipe = recipe_of("romero2015", distill__0__at="encoder.3")
-    recipes.check_taps(recipe, 4, "x")
+    recipe.check_taps(4, "x")
     with pytest.raises(UserError, match=r"its encoder has the stages 0 to 2"):
-        recipes.check_taps(recipe, 3, "x")
+        recipe.check_taps(3, "x")
     with pytest.raises(UserError, match=r"its decoder has the stages 0 to 1"):
-        recipes.check_taps(recipe_of("romero2015", distill__0__at="decoder.2"), 3, "x")
+        recipe_of("romero2015", distill__0__at="decoder.2").check_taps(3, "x")
 
 
 def test_teachers_that_are_no_methods_or_form_a_circle(tmp_path: Path) -> None:
     written(tmp_path, "a", teacher=TEACHER | {"method": "b"}, distill=[TERM])
     written(tmp_path, "b", teacher=TEACHER | {"method": "a"}, distill=[TERM])
     written(tmp_path, "c", teacher=TEACHER | {"method": "techer"}, distill=[TERM])
-    folders = [*FOLDERS, tmp_path]
     with pytest.raises(UserError, match="circle: a -> b -> a"):
-        recipes.load_all(["a"], folders, SCHEMA, {})
+        recipes.load_all(["a"], [tmp_path])
     with pytest.raises(UserError, match="did you mean 'teacher'"):
-        recipes.load_all(["c"], folders, SCHEMA, {})
+        recipes.load_all(["c"], [tmp_path])
     written(tmp_path, "d", teacher=TEACHER | {"sees": "same"}, distill=[TERM])
     with pytest.raises(UserError, match="always trained on all four"):
-        recipes.load_all(["d"], folders, SCHEMA, {})
+        recipes.load_all(["d"], [tmp_path])
 
 
 def test_overrides_reach_any_field() -> None:
     recipe = recipe_of("choi2023", distill__0__weight=2, teacher__sees="same", update="successive")
-    assert (recipe["distill"][0]["weight"], recipe["teacher"]["sees"], recipe["update"]) == (2, "same", "successive")
+    assert (recipe.distill[0].weight, recipe.teacher.sees, recipe.update) == (2, "same", "successive")
     with pytest.raises(UserError, match="the list has 1 entries"):
         recipe_of("choi2023", distill__1={"at": "logits", "loss": "mse"})
     with pytest.raises(UserError, match="did you mean 'weight'"):
@@ -112,10 +117,10 @@ def test_overrides_reach_any_field() -> None:
 
 
 def test_who_must_be_trained_first() -> None:
-    assert recipes.teacher_of(recipe_of("choi2023"), "t2") is None
-    assert recipes.teacher_of(recipe_of("hinton2015"), "t2") == ("teacher", ALL)
-    assert recipes.teacher_of(recipe_of("dong2025"), "t2") == ("dong2025_teacher", "t2")
-    assert recipes.teacher_of(recipe_of("dong2025_crossmodal"), "t2") == ("dong2025_teacher", ALL)
+    assert recipe_of("choi2023").teacher_before("t2") is None
+    assert recipe_of("hinton2015").teacher_before("t2") == ("teacher", ALL)
+    assert recipe_of("dong2025").teacher_before("t2") == ("dong2025_teacher", "t2")
+    assert recipe_of("dong2025_crossmodal").teacher_before("t2") == ("dong2025_teacher", ALL)
 
 
 def test_subsets() -> None:

@@ -5,17 +5,15 @@ from typing import Any
 
 import pytest
 import yaml
-from crossmodal.experiment.config import refuse_mixture, resolve, scored_subsets
+
 from crossmodal.errors import UserError
-from crossmodal.domain import ALL
-
-from tests.conftest import REPOSITORY, WORKFLOW
-
-PAPERS = sorted((WORKFLOW / "papers").glob("*.yaml"))
+from crossmodal.experiment.budget import load_budget
+from crossmodal.experiment.config import Config, Resolved, read_resolved, refuse_mixture, resolve
+from tests.conftest import PAPERS, REPOSITORY
 
 
-def resolved(**given: Any) -> dict:
-    return resolve(given, WORKFLOW)
+def resolved(**given: Any) -> Resolved:
+    return resolve(given)
 
 
 @pytest.mark.parametrize(
@@ -63,41 +61,31 @@ def test_a_wrong_config_ends_in_one_message(given: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.stem)
-def test_a_paper_takes_its_defaults_from_the_schema_alone(paper: Path) -> None:
+def test_a_paper_takes_its_defaults_from_the_model_alone(paper: Path) -> None:
     given = yaml.safe_load(paper.read_text())
     demo = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-    config = resolve(given | {"budget": "smoke"}, WORKFLOW)
-    schema = yaml.safe_load((WORKFLOW / "schemas" / "config.schema.yaml").read_text())["properties"]
-    assert config["paper"] == paper.stem
-    assert config["experiment"] == f"{paper.stem}-smoke-phantom"
+    config = resolve(given | {"budget": "smoke"})
+    assert config.paper == paper.stem
+    assert config.experiment == f"{paper.stem}-smoke-phantom"
     for key in set(demo) - set(given) - {"budget", "experiment"}:
-        default = schema[key]["default"]
-        if not isinstance(default, dict):
-            assert config[key] == default, key
-    assert config["phantom"]["folder"] is None
+        assert getattr(config, key) == Config.model_fields[key].default, key
 
 
 def test_command_line_text_gets_its_type() -> None:
     config = resolved(experiment=2021, methods="student,choi2023", subsets="flair+t1ce,t2", seeds="0,1", budget="smoke")
-    assert config["experiment"] == "2021"
-    assert config["methods"] == ["student", "choi2023"]
-    assert config["subsets"] == ["t1ce+flair", "t2"]
-    assert config["seeds"] == [0, 1]
-    assert resolved(seeds=3)["seeds"] == [3]
-    assert resolved(deterministic="true")["deterministic"] is True
-    assert len(resolved(subsets="every")["subsets"]) == 15
-
-
-def test_methods_are_scored_where_they_can_be() -> None:
-    config = resolved(methods="teacher,student,modality_dropout", subsets="t2,flair")
-    assert scored_subsets(config, "teacher") == [ALL]
-    assert scored_subsets(config, "student") == ["t2", "flair"]
-    assert scored_subsets(config, "modality_dropout") == ["t2", "flair"]
+    assert config.experiment == "2021"
+    assert config.methods == ["student", "choi2023"]
+    assert config.subsets == ["t1ce+flair", "t2"]
+    assert config.seeds == [0, 1]
+    assert resolved(seeds=3).seeds == [3]
+    assert resolved(deterministic="true").deterministic is True
+    assert resolved(brats="none").brats is None
+    assert len(resolved(subsets="every").subsets) == 15
 
 
 def test_an_experiment_folder_of_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:
     before = resolved(budget="smoke")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(before))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(before.plain()))
     refuse_mixture(resolved(budget="smoke", methods="student"), tmp_path)
     with pytest.raises(UserError) as error:
         refuse_mixture(resolved(budget="demo", split={"seed": 4}), tmp_path)
@@ -106,10 +94,41 @@ def test_an_experiment_folder_of_another_config_is_refused_with_the_difference(t
     assert "experiment=NAME" in str(error.value)
 
 
-def test_every_key_of_the_schemas_is_described_with_its_default() -> None:
-    for name in ("config", "budget", "recipe"):
-        schema = yaml.safe_load((WORKFLOW / "schemas" / f"{name}.schema.yaml").read_text())
-        required = schema.get("required", [])
-        for key, part in schema["properties"].items():
-            assert part.get("description"), f"{name}: {key}"
-            assert "default" in part or key in required, f"{name}: {key}"
+def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
+    config = resolved(budget="demo", methods="teacher,student,dong2025", external=[])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.plain() | {"of_a_later_version": 1}))
+    assert read_resolved(tmp_path / "config.yaml") == config
+
+
+def test_version_0_1_recorded_the_same_keys_and_values() -> None:
+    recorded = yaml.safe_load((REPOSITORY / "results" / "reference" / "config.yaml").read_text())
+    now = read_resolved(REPOSITORY / "results" / "reference" / "config.yaml").plain()
+    assert list(now) == list(recorded) and now == recorded
+
+
+def test_a_budget_of_ones_own_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("title: mine\nepochs: 3\n")
+    config = resolved(budget=str(tmp_path / "mine.yaml"), paper=None)
+    assert (config.budget_settings.epochs, config.experiment) == (3, "experiment-mine-phantom")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: t\nepochs: many", "'epochs' should be of type integer, not 'many'"),
+        ("title: t\nepochs: true", "'epochs' should be of type integer"),
+        ("title: t\nepochs: 0", "'epochs'"),
+        ("title: t\nepoch: 3", "unknown key 'epoch': did you mean 'epochs'?"),
+        ("epochs: 3", "the key 'title' is missing"),
+        ("title: t\nfeatures: [4, 8]", "'features'"),
+        ("title: t\nspacing: [1, 1, 0]", "'spacing.2'"),
+        ("title: t\nfeatures: [4, 8, 16, 32]\npatch_size: [36, 40, 40]", "axis 0 must be a multiple of 8"),
+        ("- 1", "should hold keys and values"),
+    ],
+)
+def test_a_wrong_budget_is_refused_with_the_config(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    for read in (load_budget, lambda name: resolved(budget=name)):
+        with pytest.raises(UserError) as error:
+            read(str(tmp_path / "mine.yaml"))
+        assert message in str(error.value) and "mine.yaml" in str(error.value)
