@@ -3,10 +3,12 @@ import json
 import pandas as pd
 import pytest
 import yaml
-from crossmodal.errors import UserError
-from crossmodal.evaluate.collect import PER_CASE, collect, costs, expected_runs
-from crossmodal.evaluate.score import SCORES
+
 from crossmodal.domain import ALL
+from crossmodal.errors import UserError
+from crossmodal.evaluate.collect import collect, costs, expected_runs
+from crossmodal.evaluate.per_case import COLUMNS as PER_CASE
+from crossmodal.evaluate.per_case import SCORES
 
 CONFIG = {
     "experiment": "tiny",

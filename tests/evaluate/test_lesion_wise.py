@@ -1,6 +1,7 @@
 import naive_metrics as naive
 import numpy as np
 import pytest
+
 from crossmodal.evaluate import metrics
 from crossmodal.evaluate.lesions import lesion_scores
 

@@ -1,10 +1,11 @@
 import naive_metrics as naive
 import numpy as np
 import pytest
-from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
 
 SHAPE = (12, 14, 10)
 MM = (1.0, 1.0, 1.0)

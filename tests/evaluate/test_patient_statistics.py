@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from per_case_maker import ALL, rows, stack
+from scipy import stats
+
 from crossmodal.evaluate import statistics
 from crossmodal.evaluate.comparisons import compare
 from crossmodal.evaluate.summary import summarise
-from per_case_maker import ALL, rows, stack
-from scipy import stats
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from per_case_maker import ALL, dice_values, rows, stack
+
+from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate.comparisons import COLUMNS as COMPARISONS
 from crossmodal.evaluate.pages import write_tables
 from crossmodal.evaluate.summary import COLUMNS as SUMMARY
-from crossmodal.domain import all_subsets
-from per_case_maker import ALL, dice_values, rows, stack
 
 pytestmark = pytest.mark.filterwarnings("error")
 CONTRACT = {
@@ -151,10 +152,7 @@ def test_one_method_one_case(tmp_path):
 
 @pytest.mark.parametrize(
     ("left_out", "note"),
-    [
-        ("student", "no pair of patients"),
-        ("teacher", "no patient has teacher, student and method"),
-    ],
+    [("student", "no pair of patients"), ("teacher", "no patient has teacher, student and method")],
 )
 def test_without_student_or_teacher(tmp_path, left_out, note):
     table = experiment(methods=("choi2023",))

@@ -5,13 +5,14 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
+from small_cohort import write_nifti
+
 from crossmodal import cli
 from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
 from crossmodal.evaluate.metrics import hd95
 from crossmodal.evaluate.score import find_jobs, score_case, score_folder
-from scipy import ndimage
-from small_cohort import write_nifti
 
 SHAPE = (16, 14, 12)
 
@@ -138,10 +139,7 @@ def truncated(path):
 
 
 MISTAKES = {
-    "unknown case": (
-        lambda c: c.predict("case9", labels(0)),
-        r"case9\.nii\.gz: .*no case 'case9'.*did you mean 'case",
-    ),
+    "unknown case": (lambda c: c.predict("case9", labels(0)), r"case9\.nii\.gz: .*no case 'case9'.*did you mean 'case"),
     "other shape": (lambda c: c.predict("case0", labels(0)[1:]), r"case0\.nii\.gz: has the shape \(15, 14, 12\)"),
     "four dimensions": (lambda c: c.predict("case0", labels(0)[..., None]), r"case0\.nii\.gz: .*3D label map"),
     "not an image": (lambda c: (c.predictions / "case0.nii.gz").write_text("hello"), r"case0\.nii\.gz: cannot be read"),

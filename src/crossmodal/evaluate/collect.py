@@ -8,13 +8,12 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from crossmodal.errors import UserError
-from crossmodal.evaluate.score import SCORES, read_cases
-from crossmodal.files import atomic_path
+from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.domain import ALL, parse_subset, subset_name
+from crossmodal.errors import UserError
+from crossmodal.evaluate.per_case import COLUMNS as PER_CASE
+from crossmodal.evaluate.per_case import SCORES, write_table
 
-KEY = ["cohort", "case", "method", "modalities", "fold", "seed", "region"]
-PER_CASE = [*KEY, *SCORES, "patient", "split"]
 RUN = ["cohort", "method", "modalities", "seed", "fold"]
 NOTES = [*RUN, "note"]
 COST = ["method", "modalities", "train_s", "step_ms", "peak_mem_mb", "device"]
@@ -84,12 +83,12 @@ def collect(
         raise UserError(f"{scores}: holds none of the {len(runs)} score files, such as {runs[0].path(scores)}")
     # Each run is sorted by case already; the order of the config is kept, so that tables list it so too.
     table = pd.concat(found.values(), ignore_index=True)[PER_CASE]
-    _write(table, out)
-    _write(pd.DataFrame(_notes(runs, found), columns=NOTES), out.with_name("notes.csv"))
+    write_table(table, out)
+    write_table(pd.DataFrame(_notes(runs, found), columns=NOTES), out.with_name("notes.csv"))
     if models is not None:
-        _write(costs(models), out.with_name("cost.csv"))
+        write_table(costs(models), out.with_name("cost.csv"))
     if benchmarks is not None:
-        _write(resources(benchmarks), out.with_name("resources.csv"))
+        write_table(resources(benchmarks), out.with_name("resources.csv"))
     return table
 
 
@@ -169,8 +168,3 @@ def _notes(runs: list[Run], found: dict[Run, pd.DataFrame]) -> list[tuple]:
             note = f"{len(lacking)} of {len(by_fold[run.cohort, run.fold])} cases are not scored ({shown})"
             notes.append((*astuple(run), note))
     return notes
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")

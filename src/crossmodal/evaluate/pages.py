@@ -5,16 +5,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossmodal.domain import REGIONS
+from crossmodal.domain import MODALITIES, REGIONS, all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate import render
 from crossmodal.evaluate.comparisons import STUDENT, TEACHER, compare
-from crossmodal.evaluate.per_case import held_out, read_per_case
+from crossmodal.evaluate.per_case import held_out, read_per_case, write_table
 from crossmodal.evaluate.score import SMALLEST_ET_MM3
 from crossmodal.evaluate.statistics import RESAMPLES
 from crossmodal.evaluate.summary import summarise
-from crossmodal.files import atomic_path, write_text
-from crossmodal.domain import MODALITIES, all_subsets
+from crossmodal.files import write_text
 
 INTERVAL = f"95% intervals: BCa bootstrap over patients, {RESAMPLES:,} resamples"
 HAS_EMPTY = "Dice is 1 where reference and prediction are both empty and 0 where one is"
@@ -45,8 +44,7 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
     per_case, notes = held_out(read_per_case(source))
     summary, comparisons = summarise(per_case, resamples), compare(per_case, resamples)
     for name, table in (("summary", summary), ("comparisons", comparisons)):
-        with atomic_path(out / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_table(table, out / f"{name}.csv", digits=6)
     pages = {
         "summary": [page for cohort in _cohorts(summary) for page in summary_pages(summary, cohort)],
         "comparisons": [comparison_page(comparisons, summary, cohort) for cohort in _cohorts(comparisons)],

@@ -1,6 +1,5 @@
 """Score the predictions of a folder against the references of a cohort: one row a case and region."""
 
-import os
 import zlib
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -11,17 +10,14 @@ import nibabel
 import numpy as np
 import pandas as pd
 
+from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.domain import labels_of, regions_of
 from crossmodal.errors import UserError, nearest
 from crossmodal.evaluate.lesions import lesion_scores
 from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
-from crossmodal.files import atomic_path
+from crossmodal.evaluate.per_case import SCORES, write_table
 from crossmodal.progress import track
 
-SCORES = [
-    *("dice", "dice_present", "hd95_mm", "lesion_dice", "lesion_hd95_mm", "volume_ref_ml", "volume_pred_ml"),
-    *("dice_et_postprocessed", "hd95_et_postprocessed_mm"),
-]
 ENDING = ".nii.gz"
 
 # Enhancing tumour below 200 voxels is relabelled necrosis: the value and the rule of nnU-Net's BraTS 2020
@@ -58,9 +54,7 @@ def score_folder(
     jobs = find_jobs(predictions, cases, cohort)
     rows = [row for case_rows in _in_parallel(jobs, workers) for row in case_rows]
     table = pd.DataFrame(rows, columns=["case", "region", *SCORES])
-    with atomic_path(out) as temporary:
-        # Nine digits keep equal Dice values equal after averaging and differing ones apart.
-        table.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+    write_table(table, out)
     return table
 
 
@@ -90,22 +84,6 @@ def find_jobs(predictions: Path, cases: Path, cohort: str | None = None) -> list
     return jobs
 
 
-def read_cases(path: Path) -> pd.DataFrame:
-    """cases.csv as text, empty fields as "".
-
-    Raises:
-        UserError: the file is missing or lacks a column.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a table of cases ({error})") from error
-    missing = [name for name in ("cohort", "case", "patient", "release", "split", "seg") if name not in table]
-    if missing:
-        raise UserError(f"{path}: lacks the column {', '.join(missing)}; `crossmodal cohort check` writes it")
-    return table
-
-
 def score_case(job: Job) -> list[dict]:
     """Rows of one case, one for each region."""
     labels = labels_of(job.release)
@@ -126,11 +104,7 @@ def score_case(job: Job) -> list[dict]:
     return [
         {"case": job.case, "region": region}
         | score_region(
-            np.isin(reference, values),
-            np.isin(prediction, values),
-            spacing,
-            region,
-            one_empty_mm(job.release),
+            np.isin(reference, values), np.isin(prediction, values), spacing, region, one_empty_mm(job.release)
         )
         for region, values in regions_of(job.release).items()
     ]
@@ -156,10 +130,7 @@ def score_region(
     if region == "ET":
         if 1000.0 * scores["volume_pred_ml"] < SMALLEST_ET_MM3:
             prediction = np.zeros_like(prediction)
-            overlap, distance = (
-                dice(reference, prediction),
-                hd95(reference, prediction, spacing_mm, one_empty),
-            )
+            overlap, distance = (dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty))
         scores |= {"dice_et_postprocessed": overlap, "hd95_et_postprocessed_mm": distance}
     return scores
 
@@ -218,8 +189,3 @@ def _in_parallel(jobs: list[Job], workers: int) -> list[list[dict]]:
             for future in futures:
                 future.cancel()
         return [future.result() for future in futures]
-
-
-def available_cores() -> int:
-    """Cores this process may use, which in a batch job are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
