@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test test-slurm figures publish restore lint format bench
+.PHONY: help env demo test test-slurm figures publish restore lint format bench schemas
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -49,6 +49,9 @@ restore: env  ## what was published of EXPERIMENT=…, every hash checked, so th
 
 bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to bench/latest.json
 	@$(BIN)/python bench/run.py
+
+schemas: env  ## JSON schemas and the table of losses again, from the classes
+	@$(BIN)/crossmodal schemas src/crossmodal/data/schemas --docs docs/methods.md
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check .

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from crossmodal.data import BUDGETS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 # The demo's graph on six small phantoms. A smoke training lasts seconds: too short to be caught in its middle.
 CONFIG = """\
@@ -41,16 +43,14 @@ class Workspace:
         self.folder = folder
         self.results = folder / "results" / "test"
         environment = dict(environment or os.environ)
-        self.environment = environment | {
-            "PATH": f"{Path(sys.executable).parent}:{environment['PATH']}",
-            "PYTHONPATH": str(folder / "workflow"),  # before the installed package: the copy is what runs
-        }
+        self.environment = environment | {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
         for name in ("workflow", "profiles", "envs"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
         shutil.copy(REPOSITORY / "Snakefile", folder)
         (folder / "test.yaml").write_text(CONFIG)
-        _replace(folder / "workflow/budgets/smoke.yaml", {"epochs: 2\n": f"epochs: {EPOCHS}\n"})
+        budget = (BUDGETS / "smoke.yaml").read_text().replace("epochs: 2\n", f"epochs: {EPOCHS}\n")
+        (folder / "budget.yaml").write_text(budget)
         changes = {old: new.replace("LIMIT", str(limit)) for old, new in PROFILE_CHANGES.items()}
         _replace(folder / "profiles/slurm/config.yaml", changes)
 
@@ -74,7 +74,7 @@ class Run:
     def __init__(self, workspace: Workspace, options: tuple[str, ...]) -> None:
         number = len(list(workspace.folder.glob("snakemake-*.txt")))
         self.log = workspace.folder / f"snakemake-{number}.txt"
-        command = ["snakemake", "--configfile", "test.yaml", "--config", "budget=smoke", *options]
+        command = ["snakemake", "--configfile", "test.yaml", "--config", "budget=budget.yaml", *options]
         with self.log.open("w") as output:
             self.process = subprocess.Popen(
                 command,

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from crossmodal.data import BUDGETS
 from crossmodal.experiment import recipe as recipes
+from tests.conftest import PAPERS, REPOSITORY
 
-from tests.conftest import REPOSITORY, WORKFLOW
-
-METHODS = [name for name in recipes.known_methods([WORKFLOW / "methods"]) if name != "dong2025_teacher"]
-BUDGETS = sorted(path.stem for path in (WORKFLOW / "budgets").glob("*.yaml"))
+METHODS = [name for name in recipes.known_methods() if not recipes.load(name).uses_ground_truth]
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -22,15 +22,15 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
 
 
-def jobs(folder: Path, *config: str, paper: str | None = None) -> dict[str, int]:
+def jobs(folder: Path, *config: str, paper: Path | None = None) -> dict[str, int]:
     """Number of jobs of each rule in a dry run."""
-    configfile = ["--configfile", str(WORKFLOW / "papers" / f"{paper}.yaml")] if paper else []
+    configfile = ["--configfile", str(paper)] if paper else []
     run = snakemake(folder, "-n", "--quiet", "rules", *configfile, "--config", *config)
     assert run.returncode == 0, run.stdout + run.stderr
     return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)$", run.stdout + run.stderr, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("budget", sorted(path.stem for path in BUDGETS.glob("*.yaml")))
 def test_every_method_on_three_subsets(budget: str, tmp_path: Path) -> None:
     counts = jobs(tmp_path, f"methods={','.join(METHODS)}", "subsets=t1,t1ce+flair,t1+t2+flair", f"budget={budget}")
     given = len(METHODS) - 3  # teacher and the two any-subset methods are trained once
@@ -48,8 +48,8 @@ def test_all_15_subsets_share_one_dataset_and_one_teacher(tmp_path: Path) -> Non
     assert one["train_network"] == 15 + 15
 
 
-@pytest.mark.parametrize("paper", sorted(path.stem for path in (WORKFLOW / "papers").glob("*.yaml")))
-def test_every_paper_is_one_command(paper: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.stem)
+def test_every_paper_is_one_command(paper: Path, tmp_path: Path) -> None:
     counts = jobs(tmp_path, "budget=smoke", paper=paper)
     assert counts["train_network"] >= 15
     assert counts["write_report"] == 1

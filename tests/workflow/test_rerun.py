@@ -1,7 +1,7 @@
 """What Snakemake runs again: after a kill the rest, after a touch nothing, after a change exactly what follows from it.
 
 One real run on four phantoms serves all tests here: killed while it trains, run to its end, then asked by dry runs.
-The workflow is copied, since files of it are changed.
+The rules are copied, since files of them are changed; the recipes and the budget are files of the user's own.
 """
 
 import csv
@@ -22,13 +22,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from crossmodal.train import resume
 
+from crossmodal.data import METHODS
+from crossmodal.train import state as states
 from tests.conftest import REPOSITORY, TINY_BUDGET
 
 TARGET = "results/r/tables/per_case.csv"
 HOSTILE = "a;touch x"  # a strange name for a case, and no more than that
-STUDENT = "models/hinton2015/t1ce+flair/seed0/fold_0"
+STUDENT = "models/mine/t1ce+flair/seed0/fold_0"
 EPOCHS = 40  # of 3 steps: some seconds, enough to be killed in
 NOTHING: dict[str, int] = {}
 WHOLE = {"check_cohort": 1, "preprocess_dataset": 1, "train_network": 2, "predict_cases": 1, "score_predictions": 1}
@@ -36,7 +37,7 @@ WHOLE = {"check_cohort": 1, "preprocess_dataset": 1, "train_network": 2, "predic
 
 @dataclass
 class Experiment:
-    """A copy of the workflow, its data and its results."""
+    """A copy of the rules, with data, recipes and results."""
 
     folder: Path
     killed_at: int = 0  # step of the state that the kill left
@@ -51,7 +52,7 @@ class Experiment:
     @property
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {"PYTHONPATH": str(self.folder / "workflow"), "PATH": path}
+        return os.environ | {"PATH": path}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -71,13 +72,17 @@ class Experiment:
 
 
 def set_up(folder: Path, phantoms: Path) -> Experiment:
-    """Copy the workflow and four phantoms, listed in a table with a name that a shell would misread."""
+    """Copy the rules and four phantoms, listed in a table with a name that a shell would misread."""
     shutil.copytree(REPOSITORY / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(REPOSITORY / "profiles", folder / "profiles")
     shutil.copytree(REPOSITORY / "envs", folder / "envs")
     shutil.copy(REPOSITORY / "Snakefile", folder)
     budget = TINY_BUDGET | {"title": "tests", "epochs": EPOCHS, "steps_per_epoch": 3, "save_every_minutes": 1e-4}
-    (folder / "workflow" / "budgets" / "tiny.yaml").write_text(yaml.safe_dump(budget))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(budget))
+    (folder / "recipes").mkdir()
+    for name, library, teacher in (("mine", "hinton2015", "mine_teacher"), ("mine_teacher", "teacher", "teacher")):
+        text = (METHODS / f"{library}.yaml").read_text().replace("method: teacher", f"method: {teacher}")
+        (folder / "recipes" / f"{name}.yaml").write_text(text)
     rows = []
     for number, case in enumerate(sorted(path.name for path in phantoms.iterdir())[:4]):
         name = HOSTILE if number == 0 else f"patient {number}"
@@ -99,8 +104,9 @@ def set_up(folder: Path, phantoms: Path) -> Experiment:
         "experiment": "r",
         "brats": "hospital/cases.csv",
         "split": {"file": "split.csv", "folds": 2},
-        "methods": ["hinton2015"],  # and the teacher that it needs, which is trained and never scored
-        "budget": "tiny",
+        "methods": ["mine"],  # and the teacher that it needs, which is trained and never scored
+        "methods_folder": "recipes",
+        "budget": "tiny.yaml",
         "device": "cpu",
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -109,7 +115,7 @@ def set_up(folder: Path, phantoms: Path) -> Experiment:
 
 def kill_a_training(experiment: Experiment) -> None:
     """Run the workflow until the student has a second state, kill that training, and wait for Snakemake to fail."""
-    state = experiment.results / STUDENT / "state" / resume.BEFORE
+    state = experiment.results / STUDENT / "state" / states.BEFORE
     holder = experiment.results / STUDENT / ".lock-holder"
     with (experiment.folder / "first.log").open("w") as log:
         first = subprocess.Popen(
@@ -121,7 +127,7 @@ def kill_a_training(experiment: Experiment) -> None:
             time.sleep(0.02)
         os.kill(int(holder.read_text().split()[1]), signal.SIGKILL)
         assert first.wait(120) == 1
-    found, _ = resume.load_state(state.parent)
+    found, _ = states.load_state(state.parent)
     experiment.killed_at = 3 * found["epoch"] + found["step_in_epoch"]
 
 
@@ -158,7 +164,7 @@ def test_a_killed_training_goes_on_and_a_strange_name_is_only_a_name(experiment:
     assert resumed == {0, experiment.killed_at} or resumed == {experiment.killed_at}
     assert [int(row["epoch"]) for row in experiment.steps] == list(range(1, EPOCHS + 1))
     assert not (experiment.results / STUDENT / "state").exists()
-    predictions = experiment.results / "predictions" / "brats" / "hinton2015" / "t1ce+flair" / "seed0" / "fold_0"
+    predictions = experiment.results / "predictions" / "brats" / "mine" / "t1ce+flair" / "seed0" / "fold_0"
     assert [path.name for path in predictions.glob("*.nii.gz")] == [f"{HOSTILE}.nii.gz"]
     assert not list(experiment.folder.rglob("x"))
 
@@ -167,7 +173,7 @@ def test_a_killed_training_goes_on_and_a_strange_name_is_only_a_name(experiment:
 def test_what_jobs_asked_for_and_what_made_them_is_written_down(experiment: Experiment) -> None:
     rows = list(csv.DictReader((experiment.results / "tables" / "resources.csv").open(newline="")))
     trained = {row["method"]: row for row in rows if row["step"] == "train_network"}
-    assert sorted(trained) == ["hinton2015", "teacher"]
+    assert sorted(trained) == ["mine", "mine_teacher"]
     for row in trained.values():
         assert float(row["used_mem_mb"]) > 0 and 0 < float(row["used_min"]) < float(row["asked_min"])
         assert float(row["asked_mem_mb"]) >= 1000 * TINY_BUDGET["memory_gb"]
@@ -178,12 +184,12 @@ def test_what_jobs_asked_for_and_what_made_them_is_written_down(experiment: Expe
 @pytest.mark.slow
 def test_nothing_runs_again_when_times_move_or_comments_change(experiment: Experiment, changed) -> None:
     assert experiment.would_run() == NOTHING
-    for top in ("hospital", "results", "workflow", "config.yaml", "split.csv", "Snakefile", "logs"):
+    for top in ("hospital", "results", "workflow", "recipes", "config.yaml", "split.csv", "Snakefile", "logs"):
         for path in (experiment.folder / top, *sorted((experiment.folder / top).rglob("*"))):
             if ".snakemake" not in path.name and not path.is_symlink():
                 os.utime(path)
     changed(
-        "workflow/methods/hinton2015.yaml", lambda text: b"# A comment.\n" + text.replace(b"title: ", b"title: New ")
+        "recipes/mine.yaml", lambda text: b"# A comment.\n" + text.replace(b"title: ", b"title: New ")
     )
     changed("workflow/rules/train.smk", lambda text: b"# A comment.\n" + text.replace(b"priority: 10", b"priority: 11"))
     assert experiment.would_run() == NOTHING
@@ -191,9 +197,9 @@ def test_nothing_runs_again_when_times_move_or_comments_change(experiment: Exper
 
 @pytest.mark.slow
 def test_a_changed_recipe_trains_what_follows_from_it(experiment: Experiment, changed) -> None:
-    changed("workflow/methods/hinton2015.yaml", lambda text: text.replace(b"weight: 0.9", b"weight: 0.8"))
+    changed("recipes/mine.yaml", lambda text: text.replace(b"weight: 0.9", b"weight: 0.8"))
     assert experiment.would_run() == {"train_network": 1, "predict_cases": 1, "score_predictions": 1}
-    changed("workflow/methods/teacher.yaml", lambda text: text + b"seg_loss: cross_entropy\n")
+    changed("recipes/mine_teacher.yaml", lambda text: text + b"seg_loss: cross_entropy\n")
     assert experiment.would_run() == {"train_network": 2, "predict_cases": 1, "score_predictions": 1}
 
 
