@@ -77,7 +77,7 @@ def test_rooms_import_one_way_and_no_module_imports_itself_in_a_circle() -> None
 def _module_of(name: str, modules: dict[str, Path]) -> str | None:
     while name and name not in modules:
         name = name.rpartition(".")[0]
-    return name if name != "crossmodal" else None
+    return name if name and name != "crossmodal" else None
 
 
 @pytest.mark.parametrize("room", ["evaluate", "figures", "report", "publishing", "experiment", "cohort", "domain"])
