@@ -1,7 +1,7 @@
-"""A NIfTI-1 header, read strictly: what readers silently mend or disagree about is a fault here.
+"""A NIfTI-1 header, read strictly: what readers repair without a word, or read differently, is an error here.
 
-nibabel, SimpleITK and nnU-Net each repair damaged headers in their own way, so a damaged file would be read
-differently from one step to the next. Field names and codes: nifti1.h (https://nifti.nimh.nih.gov/nifti-1).
+nibabel and SimpleITK repair damaged headers each in its own way, so a damaged file would be read differently from
+one step to the next. Field names and codes: nifti1.h (https://nifti.nimh.nih.gov/nifti-1).
 """
 
 import io
@@ -19,6 +19,9 @@ from crossmodal.cohort.problems import BadFileError
 HEADER_BYTES = 352  # the 348 of the header and the 4 that announce extensions
 SMALLEST_SIDE, LARGEST_SIDE, LARGEST_FILE = 4, 1024, 2**31  # voxels, voxels, bytes
 GEOMETRY_TOLERANCE = 1e-3
+# Of D·Dᵀ from the identity, D the sform's direction cosines: ITK refuses more than 1e-4 where there is no qform to
+# take instead (NiftiImageIO::SetImageIOOrientationFromNIfTI). It computes in single precision, hence the margin.
+ITK_SHEAR_TOLERANCE = 1e-4 - 1e-6
 # Deflate cannot shrink anything more than about 1032-fold: a smaller file cannot hold its voxels.
 LARGEST_GZIP_RATIO = 1040
 
@@ -36,7 +39,7 @@ _REAL_TYPES = {
 
 @dataclass(frozen=True)
 class Header:
-    """What is needed to read a file's voxels and to compare it with its neighbours."""
+    """What is needed to read a file's voxels, and to compare it with its case's other files."""
 
     shape: tuple[int, ...]
     dtype: np.dtype  # as stored, byte order included
@@ -44,10 +47,11 @@ class Header:
     offset: int  # bytes before the first voxel
     slope: float
     intercept: float
-    remarks: tuple[tuple[str, str], ...] = ()  # (problem, remedy) that do not forbid reading it
+    remarks: tuple[tuple[str, str], ...] = ()  # (problem, remedy) of what deserves a warning
 
     @property
     def bytes_in_all(self) -> int:
+        """Size of the file, unpacked."""
         return self.offset + int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
@@ -85,7 +89,7 @@ def _regular_size(path: Path) -> int:
     except OSError as fault:
         raise BadFileError(f"cannot be opened ({fault.strerror})", "check the path and its permissions") from None
     if stat.S_ISDIR(status.st_mode):
-        raise BadFileError("is a folder where a NIfTI file is due", "put the file itself at this path")
+        raise BadFileError("is a folder where a NIfTI file is expected", "put the file itself at this path")
     if not stat.S_ISREG(status.st_mode):
         raise BadFileError("is not a regular file (a pipe, socket or device)", "put a NIfTI file at this path")
     if status.st_size == 0:
@@ -143,7 +147,9 @@ def _shape(raw: nibabel.Nifti1Header) -> tuple[int, ...]:
     if min(shape) < 1:
         raise BadFileError(f"has a damaged header (dimensions {named})", DOWNLOAD_AGAIN)
     if len(shape) < 3:
-        raise BadFileError(f"is {len(shape)}D ({named}) where 3D is due", "export the whole volume, not a slice of it")
+        raise BadFileError(
+            f"is {len(shape)}D ({named}) where 3D is expected", "export the whole volume, not a slice of it"
+        )
     if min(shape[:3]) < SMALLEST_SIDE or max(shape[:3]) > LARGEST_SIDE or max(shape[3:], default=1) > LARGEST_SIDE:
         raise BadFileError(
             f"has impossible dimensions ({named}): a side has {SMALLEST_SIDE} to {LARGEST_SIDE} voxels",
@@ -156,7 +162,7 @@ def _dtype(raw: nibabel.Nifti1Header) -> np.dtype:
     code, bits = int(raw["datatype"]), int(raw["bitpix"])
     if code not in _REAL_TYPES:
         known = nibabel.nifti1.data_type_codes.label.get(code, f"code {code}")
-        raise BadFileError(f"has voxels of type {known}, where integers or real numbers are due", WRITE_AGAIN)
+        raise BadFileError(f"has voxels of type {known}, where integers or real numbers are expected", WRITE_AGAIN)
     dtype = _REAL_TYPES[code]
     if bits != dtype.itemsize * 8:
         raise BadFileError(f"has a damaged header ({bits} bits a voxel for type {dtype.name})", DOWNLOAD_AGAIN)
@@ -166,7 +172,7 @@ def _dtype(raw: nibabel.Nifti1Header) -> np.dtype:
 def _offset(raw: nibabel.Nifti1Header) -> int:
     offset = float(raw["vox_offset"])
     if not HEADER_BYTES <= offset <= HEADER_BYTES + 2**24 or offset != int(offset):
-        raise BadFileError(f"has a damaged header (voxels said to start at byte {offset:g})", DOWNLOAD_AGAIN)
+        raise BadFileError(f"has a damaged header (voxels are said to start at byte {offset:g})", DOWNLOAD_AGAIN)
     return int(offset)
 
 
@@ -190,13 +196,19 @@ def _geometry(raw: nibabel.Nifti1Header) -> tuple[np.ndarray, list[tuple[str, st
     except (HeaderDataError, ValueError, ArithmeticError) as fault:
         raise BadFileError(f"has a damaged orientation ({fault})", WRITE_AGAIN) from None
     if not np.all(np.isfinite(affine)) or np.abs(affine[:3, 3]).max() > 1e5:
-        raise BadFileError("has a damaged orientation (its affine is not finite or lies far away)", WRITE_AGAIN)
+        raise BadFileError(
+            "has a damaged orientation (its affine is not finite, or its origin is far away)", WRITE_AGAIN
+        )
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if np.any(np.abs(spacing - sides) > GEOMETRY_TOLERANCE * sides):
         raise BadFileError("has voxel sizes that contradict its affine", WRITE_AGAIN)
     directions = affine[:3, :3] / spacing
-    if np.abs(directions.T @ directions - np.eye(3)).max() > GEOMETRY_TOLERANCE:
-        raise BadFileError("has a sheared affine, which nnU-Net's reader refuses", "resample it to a plain grid")
+    shear = np.abs(directions @ directions.T - np.eye(3)).max()
+    if shear > (GEOMETRY_TOLERANCE if codes["qform"] else ITK_SHEAR_TOLERANCE):
+        raise BadFileError(
+            f"has a sheared affine, which SimpleITK does not support (its axes are not at right angles, by {shear:.1e})",
+            "resample it, with all files of its case, to a grid whose axes are at right angles",
+        )
     return affine, _orientation_remarks(codes, affine, qform)
 
 
@@ -213,7 +225,7 @@ def _orientation_remarks(codes: dict[str, int], affine: np.ndarray, qform) -> li
 def _scaling(raw: nibabel.Nifti1Header) -> tuple[float, float, list[tuple[str, str]]]:
     slope, intercept = float(raw["scl_slope"]), float(raw["scl_inter"])
     if slope == 0 or (np.isnan(slope) and (np.isnan(intercept) or intercept == 0)):
-        return 1.0, 0.0, []  # the standard's and nibabel's ways to say: no scaling
+        return 1.0, 0.0, []  # how the standard and nibabel write "no scaling"
     if not (np.isfinite(slope) and np.isfinite(intercept)):
         raise BadFileError(f"has a damaged intensity scaling (slope {slope}, intercept {intercept})", WRITE_AGAIN)
     if (slope, intercept) == (1.0, 0.0):
@@ -228,7 +240,7 @@ def _size_fits(header: Header, size: int, zipped: bool) -> None:
         raise BadFileError(f"claims {due / 2**30:.1f} GiB of voxels", "check the header's dimensions and type")
     if not zipped and size != due:
         how = "is truncated" if size < due else "is longer than its header says"
-        raise BadFileError(f"{how} ({size} bytes, {due} due)", DOWNLOAD_AGAIN)
+        raise BadFileError(f"{how} ({size} bytes, {due} expected)", DOWNLOAD_AGAIN)
     if zipped and size * LARGEST_GZIP_RATIO < due:
         raise BadFileError(f"is truncated ({size} bytes cannot hold its {due} bytes of voxels)", DOWNLOAD_AGAIN)
     if zipped and size > 2 * due + 2**20:
@@ -238,5 +250,5 @@ def _size_fits(header: Header, size: int, zipped: bool) -> None:
 def _readable_by_nibabel(head: bytes) -> None:
     try:
         nibabel.Nifti1Header.from_fileobj(io.BytesIO(head), check=False)
-    except Exception as fault:  # whatever a damaged extension makes it raise, the later steps would raise too
+    except Exception as fault:  # later steps would raise the same
         raise BadFileError(f"has a damaged header extension ({fault})", WRITE_AGAIN) from None

@@ -1,4 +1,4 @@
-"""Which files a cohort's check reads, for whoever must know when one of them is another."""
+"""The files that a cohort's check reads, so that Snakemake notices a change in one of them."""
 
 import glob
 from pathlib import Path
@@ -10,9 +10,9 @@ READ = (".nii", ".nii.gz", ".csv", ".json", ".txt")
 
 
 def files_read(path: str | Path) -> list[str]:
-    """Files of a release's folder or of a folder of split lists, or a table and the files that it names; sorted.
+    """Sorted paths: the files below a folder of images or split lists; or a table and the files that it names.
 
-    A table that cannot be read is listed alone: the check says what is wrong with it.
+    A table that cannot be read is listed alone: the check then says what is wrong with it.
     """
     path = Path(path)
     if path.is_dir():

@@ -1,7 +1,7 @@
-"""Locks: a cohort's files pinned by hash, in DVC's format, so that a run stops when one of them is another.
+"""Locks: a cohort's files pinned by hash, in DVC's format, so that a run stops when one of them has changed.
 
 cohorts/<name>.dvc holds the hash of the whole folder, as `dvc add` writes it. That hash alone cannot say what
-changed, so beside it lies <name>.md5, the list behind it (`md5sum -c` reads it too). Both belong into git; the
+changed. So the hash of each file is in <name>.md5 beside it, which `md5sum -c` reads too. Both belong in git; the
 images need not be in DVC's cache.
 """
 
@@ -15,15 +15,16 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from crossmodal.device import available_cores
 from crossmodal.errors import UserError
 from crossmodal.files import md5_of, write_json, write_text, write_yaml
 from crossmodal.progress import track
 
-# What .dvcignore leaves out, and what DVC never takes.
+# What .dvcignore excludes, and what DVC always ignores.
 IGNORED_FILES = (".snakemake_timestamp", ".writing-*")
 IGNORED_FOLDERS = (".git", ".hg", ".dvc")
 FLAT_FOLDERS = ("", "imagesTr", "imagesTs", "labelsTr")  # MSD: many cases in a folder
-SHOWN = 50
+SHOWN_CASES = 50
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Lock:
 
     Attributes:
         file: the `.dvc` file.
-        folder: what it pins, where it was locked in place; the same cohort may lie elsewhere.
-        md5: hash of the folder as DVC reckons it, ending in `.dir`.
-        files, size: how many files, and their bytes.
-        licence, citation: from the `.dvc` file's `meta`, where the owner wrote them.
+        folder: the folder that the file names; on another machine the cohort may be elsewhere.
+        md5: the folder's hash as DVC computes it, ending in `.dir`.
+        files, size: number of files, and of bytes in them.
+        licence, citation: from `meta` in the `.dvc` file, if its owner wrote them there.
     """
 
     file: Path
@@ -48,6 +49,7 @@ class Lock:
 
     @property
     def list_file(self) -> Path:
+        """The `.md5` file beside the lock, with the hash of each file."""
         return self.file.with_suffix(".md5")
 
     def summary(self) -> dict:
@@ -60,7 +62,7 @@ def read_lock(file: Path) -> Lock:
     """Read cohorts/<name>.dvc.
 
     Raises:
-        UserError: it is not there, or does not pin one folder.
+        UserError: the file is missing, or does not pin one folder.
     """
     remedy = "make one with `dvc add` or `crossmodal cohort lock` (docs/data.md)"
     if not file.is_file():
@@ -90,16 +92,16 @@ def hash_files(folder: Path, remembered: Path | None = None, workers: int | None
 
     Args:
         folder: the cohort.
-        remembered: a JSON file; of a file whose size, times and inode are as noted there the hash is not reckoned
-            again. It is brought up to date.
-        workers: threads.
+        remembered: a JSON file of earlier hashes, which is updated. A file whose size, times and inode have not
+            changed since is not read again.
+        workers: number of threads; by default the cores that this process may use.
     """
     notes = _read_notes(remembered, folder)
     stamps = {path.relative_to(folder).as_posix(): _stamp(path) for path in _files_of(folder)}
     hashes = {name: notes[name][1] for name, stamp in stamps.items() if notes.get(name, [None])[0] == stamp}
     unknown = [name for name in stamps if name not in hashes]
     if unknown:
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(workers or available_cores()) as pool:
             found = pool.map(lambda name: md5_of(folder / name), unknown)
             hashes |= dict(zip(unknown, track(found, "files hashed", len(unknown)), strict=True))
     if remembered and (unknown or notes.keys() != stamps.keys()):
@@ -120,10 +122,14 @@ def listing(files: dict[str, str]) -> bytes:
 
 
 def write_lock(file: Path, folder: Path) -> Lock:
-    """Pin a folder wherever it lies: writes the `.dvc` file and its list, and moves, links or copies nothing.
+    """Pin a folder where it is: write the `.dvc` file and its list; nothing is moved, linked or copied.
+
+    Args:
+        file: the `.dvc` file to write.
+        folder: the cohort.
 
     Raises:
-        UserError: there is no such folder, or nothing in it.
+        UserError: the folder is missing or empty.
     """
     if not folder.is_dir():
         raise UserError(f"--data {folder}: there is no such folder")
@@ -144,7 +150,7 @@ def write_list(path: Path, files: dict[str, str]) -> None:
 
 
 def read_list(lock: Lock) -> dict[str, str] | None:
-    """The files that a lock pins; None where the list is missing or of another state than the lock."""
+    """Hash by relative path of the files that a lock pins; None if the list is missing or does not fit the lock."""
     try:
         lines = lock.list_file.read_text(encoding="utf-8").splitlines()
         files = {name: md5 for md5, name in (line.split("  ", 1) for line in lines)}
@@ -157,10 +163,10 @@ def add_list(lock: Lock) -> None:
     """Write the list of a lock that `dvc add` made.
 
     Raises:
-        UserError: the folder that it names is not there, or no longer matches.
+        UserError: the folder that the lock names is missing, or does not match it.
     """
     if not lock.folder.is_dir():
-        raise UserError(f"{lock.file}: {lock.folder} is not there; say where the files lie with --data")
+        raise UserError(f"{lock.file}: {lock.folder} is not there; give the folder of the files with --data")
     files = hash_files(lock.folder)
     if folder_hash(files) != lock.md5:
         raise UserError(f"{lock.folder}: is not what {lock.file} pins: lock it anew with `dvc add {lock.folder}`")
@@ -168,16 +174,16 @@ def add_list(lock: Lock) -> None:
 
 
 def require_match(folder: Path, lock: Lock, remembered: Path | None = None, remedy: str = "") -> None:
-    """Stop when a cohort is not what its lock pins.
+    """Check that a cohort is what its lock pins.
 
     Args:
-        folder: where the cohort lies.
-        lock: the lock.
+        folder: the cohort.
+        lock: what it must be.
         remembered: see `hash_files`.
-        remedy: what to do; a general one by default.
+        remedy: ends the message in place of the general advice.
 
     Raises:
-        UserError: naming each case that is missing, new or changed.
+        UserError: it is not; the message names each case that is missing, new or changed.
     """
     found = hash_files(folder, remembered) if folder.is_dir() else {}
     if found and folder_hash(found) == lock.md5:
@@ -199,37 +205,43 @@ def require_match(folder: Path, lock: Lock, remembered: Path | None = None, reme
     raise UserError(f"{folder}: is not the cohort that {lock.file} pins:\n{lines}\n{remedy}")
 
 
-def require_locked(config: dict, notes: Path, only_known: bool = False) -> None:
-    """Stop when an experiment's cohort is not as its config's `brats_lock` pins it.
+def require_locked(data: str | None, lock: str | None, notes: Path, only_known: bool = False) -> None:
+    """Check that an experiment's cohort is what its lock pins; do nothing without a lock.
+
+    Images that are missing altogether are no error here, since an experiment that was restored on another machine
+    has none: the steps that need them say so.
 
     Args:
-        config: a resolved config.
-        notes: folder that remembers hashes, so that from the second time on files are looked at and not read.
-        only_known: do nothing when the cohort was never read before.
+        data: the cohort's folder, or a table in it.
+        lock: the `.dvc` file.
+        notes: folder in which hashes are remembered, so that unchanged files are read only once.
+        only_known: do nothing for a cohort that was never read before.
 
     Raises:
-        UserError: see `require_match`. Images that are not there at all (of an experiment that was restored on
-            another machine) are no fault here: what needs them says so.
+        UserError: see `require_match`.
     """
-    if config["brats_lock"] is None or not Path(config["brats"]).exists():
+    if data is None or lock is None or not Path(data).exists():
         return
-    data = Path(config["brats"])
-    folder = data if data.is_dir() else data.parent
+    folder = Path(data) if Path(data).is_dir() else Path(data).parent
     name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     remembered = notes / f"{name}.json"
     if remembered.exists() or not only_known:
-        require_match(folder, read_lock(Path(config["brats_lock"])), remembered)
+        require_match(folder, read_lock(Path(lock)), remembered)
 
 
 def changes(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
-    """A line for each case that differs, with its files."""
+    """A line for each case that differs, with its files.
+
+    Args:
+        wanted, found: hash by relative path, as from `hash_files`.
+    """
     cases: dict[str, list[str]] = {}
     for name in sorted({*wanted, *found}):
         if wanted.get(name) != found.get(name):
             what = "missing" if name not in found else "not pinned" if name not in wanted else "changed"
             cases.setdefault(case_of(name), []).append(f"{PurePosixPath(name).name} {what}")
     lines = [f"{case}: {', '.join(files)}" for case, files in cases.items()]
-    return lines[:SHOWN] + ([f"and {len(lines) - SHOWN} more cases"] if len(lines) > SHOWN else [])
+    return lines[:SHOWN_CASES] + ([f"and {len(lines) - SHOWN_CASES} more cases"] if len(lines) > SHOWN_CASES else [])
 
 
 def case_of(name: str) -> str:

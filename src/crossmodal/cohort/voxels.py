@@ -1,4 +1,4 @@
-"""One reading of a file's bytes gives its hash, the verdict on its voxels, and a digest of what it shows."""
+"""A file's bytes, read once: their hash, whether the voxels are sound, and a digest of the image."""
 
 import hashlib
 import zlib
@@ -11,14 +11,14 @@ import numpy as np
 from crossmodal.cohort.headers import DOWNLOAD_AGAIN, WRITE_AGAIN, Header
 from crossmodal.cohort.problems import BadFileError
 
-LARGEST_INTENSITY = 1e9  # no scanner writes this; a damaged float does
-# A brain holds 1.4 to 2.0 litres; a head that is not skull-stripped is well above, or fills its box.
+LARGEST_INTENSITY = 1e9  # a damaged float can be this large, a scanner's value cannot
+# A brain has 1.4 to 2.0 litres; a head that is not skull-stripped has much more, or fills the volume.
 LARGEST_BRAIN_ML, LARGEST_BRAIN_SHARE = 2500, 0.75
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What one 3D image shows."""
+    """What was computed from one 3D image."""
 
     content: str  # digest of the intensities in RAS order: equal for a copy in another type, order or compression
     brain_share: float  # voxels that are not 0, of all
@@ -34,7 +34,7 @@ class ImageFacts:
 
 
 def read_voxels(path: Path, header: Header) -> tuple[np.ndarray, str]:
-    """Voxels as stored (scaling applied where the header asks for it), and the SHA-256 of the file's bytes.
+    """A file's voxels, scaled if its header says so, and the SHA-256 of its bytes.
 
     Raises:
         BadFileError: the file is truncated, fails gzip's checksum, or holds more than its header says.
@@ -48,7 +48,7 @@ def read_voxels(path: Path, header: Header) -> tuple[np.ndarray, str]:
         data = _unzip(data, header.bytes_in_all)
     if len(data) != header.bytes_in_all:
         how = "is truncated" if len(data) < header.bytes_in_all else "is longer than its header says"
-        raise BadFileError(f"{how} ({len(data)} bytes unpacked, {header.bytes_in_all} due)", DOWNLOAD_AGAIN)
+        raise BadFileError(f"{how} ({len(data)} bytes unpacked, {header.bytes_in_all} expected)", DOWNLOAD_AGAIN)
     stored = np.frombuffer(data, header.dtype, offset=header.offset).reshape(header.shape, order="F")
     if (header.slope, header.intercept) == (1.0, 0.0):
         return stored, digest
@@ -57,7 +57,7 @@ def read_voxels(path: Path, header: Header) -> tuple[np.ndarray, str]:
 
 
 def _unzip(data: bytes, limit: int) -> bytes:
-    """All members of a gzip file, at most limit + 1 bytes of them: a bomb must not fill the memory."""
+    """All members of a gzip file; it stops beyond `limit` bytes, so that a small file cannot fill the memory."""
     parts, unpacked = [], 0
     while data:
         reader = zlib.decompressobj(wbits=31)
@@ -77,6 +77,10 @@ def _unzip(data: bytes, limit: int) -> bytes:
 
 def image_facts(voxels: np.ndarray, affine: np.ndarray) -> ImageFacts:
     """Facts of one modality's 3D image.
+
+    Args:
+        voxels: (x, y, z), any real type.
+        affine: (4, 4), voxel indices to mm.
 
     Raises:
         BadFileError: voxels that are NaN, infinite or beyond any scanner's range.
@@ -99,13 +103,13 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
         BadFileError: voxels that are not finite, or not whole numbers.
     """
     _finite(voxels)
-    drawn = voxels[voxels != 0]  # a tumour fills about 1% of the volume: sort that alone
+    drawn = voxels[voxels != 0]  # sort these alone: a tumour fills about 1% of the volume
     values = np.unique(drawn)
     if np.any(values != np.rint(values)):
         shown = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:3])
         raise BadFileError(
             f"has labels that are not whole numbers ({shown})",
-            "resample the segmentation with nearest neighbour, or use the one that was drawn",
+            "resample the segmentation with nearest neighbour, or use the original",
         )
     return frozenset(int(value) for value in values) | ({0} if drawn.size < voxels.size else set())
 
