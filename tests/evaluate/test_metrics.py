@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from surface_distance import metrics as surface_distance
 
 from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
 
@@ -66,6 +67,16 @@ def test_hd95_against_brute_force(seed):
     reference, prediction = naive.blobs(seed)
     expected = naive.hd95(reference, prediction, spacing, 373.13)
     assert hd95(reference, prediction, spacing) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_hd95_is_that_of_the_package_which_stays_as_installed(seed):
+    assert surface_distance._sort_distances_surfels.__module__ == surface_distance.__name__
+    reference, prediction = naive.blobs(seed)
+    distances = surface_distance.compute_surface_distances(reference, prediction, (0.5, 1.0, 3.0))
+    expected = surface_distance.compute_robust_hausdorff(distances, 95)
+    assert hd95(reference, prediction, (0.5, 1.0, 3.0)) == expected
 
 
 @given(masks, masks)

@@ -1,8 +1,8 @@
 """Lesion-wise Dice and HD95 as the BraTS 2023 evaluation defines them for adult glioma.
 
 Definition: the challenge's own evaluation code (github.com/rachitsaluja/BraTS-2023-Metrics, `BraTS-GLI`:
-three dilations, 50 mm³). This is another implementation of the same definition: it labels each mask once and
-reads overlaps from histograms, where the official code walks through the lesions with full-size copies.
+three dilations, 50 mm³). This implementation labels each mask once and counts overlaps in histograms; the official
+code copies whole volumes for each lesion.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
-from crossmodal.evaluate.metrics import hd95
+from crossmodal.evaluate.metrics import HD95_ONE_EMPTY_2023_MM, hd95
 
 DILATIONS = 3  # steps with the 18-neighbourhood: what lies closer than that is one lesion
 SMALLEST_LESION_MM3 = 50.0  # reference lesions up to this volume are not scored
-HD95_UNMATCHED_MM = 374.0
+HD95_UNMATCHED_MM = HD95_ONE_EMPTY_2023_MM
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,11 @@ def lesion_scores(
     Dice 0 and HD95 374 mm; with neither a scored lesion nor a false positive the result is 1 and 0.
 
     Args:
-        reference, prediction: boolean masks of one shape (x, y, z). Cropping both to a box around all true
-            voxels changes nothing: a dilation that leaves the box meets nothing there that it does not meet
-            on the box's face.
+        reference, prediction: boolean masks of one shape (x, y, z). Cropping both to a box around all true voxels
+            changes nothing: dilations that meet outside the box also meet on its face.
         spacing_mm: voxel size along x, y, z.
-        whole_hd95_mm: HD95 of the two whole masks, if known: it need not be computed again for one lesion
-            that all predicted components belong to.
+        whole_hd95_mm: HD95 of the two whole masks, if known: it is then not computed again for a single lesion to
+            which all predicted components belong.
     """
     neighbours = ndimage.generate_binary_structure(3, 2)
     dilated = ndimage.binary_dilation(reference, structure=neighbours, iterations=DILATIONS)

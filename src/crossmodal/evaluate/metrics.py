@@ -1,6 +1,7 @@
 """Dice, 95th-percentile Hausdorff distance and volume of one region, and what they are for empty ones."""
 
 import warnings
+from types import FunctionType
 
 import numpy as np
 from surface_distance import metrics as surface_distance
@@ -14,20 +15,28 @@ def _sort_by_distance(distances: np.ndarray, areas: np.ndarray) -> tuple[np.ndar
     return distances[order], areas[order]
 
 
-# The package sorts in plain Python: the same order, but most of the time for a large surface.
-surface_distance._sort_distances_surfels = _sort_by_distance
+# The package's function with another sort, which is most of its time for a large surface: theirs is plain Python.
+# It runs the package's code with its own global names, so the package itself is as installed.
+_surface_distances = FunctionType(
+    surface_distance.compute_surface_distances.__code__,
+    {**vars(surface_distance), "_sort_distances_surfels": _sort_by_distance},
+)
 
 
 def one_empty_mm(release: str) -> float:
-    """HD95 that a release's challenge gives when only one of reference and prediction is empty, in mm.
+    """HD95 in mm that a release's challenge gives when only one of reference and prediction is empty.
 
-    It is the convention's constant whatever the size of the volume, so that tables can be compared.
+    The challenge's constant is used whatever the size of the volume, so that tables can be compared.
     """
     return HD95_ONE_EMPTY_2023_MM if release.startswith(("brats2023", "brats2024")) else HD95_ONE_EMPTY_MM
 
 
 def dice(reference: np.ndarray, prediction: np.ndarray) -> float:
-    """Dice coefficient of two boolean masks of one shape: 1 when both are empty, 0 when one is (BraTS)."""
+    """Dice coefficient 2·|A∩B| / (|A| + |B|): 1 when both masks are empty, 0 when one is (the BraTS convention).
+
+    Args:
+        reference, prediction: boolean masks of one shape.
+    """
     total = np.count_nonzero(reference) + np.count_nonzero(prediction)
     return float(2.0 * np.count_nonzero(reference & prediction) / total) if total else 1.0
 
@@ -46,7 +55,7 @@ def hd95(
     Args:
         reference, prediction: boolean masks of one shape (x, y, z).
         spacing_mm: voxel size along x, y, z.
-        one_empty: the value when exactly one mask is empty.
+        one_empty: the value in mm when exactly one mask is empty.
     """
     filled = bool(reference.any()), bool(prediction.any())
     if not all(filled):
@@ -54,17 +63,17 @@ def hd95(
     with warnings.catch_warnings():
         # The package reaches scipy.ndimage by names that scipy has renamed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        distances = surface_distance.compute_surface_distances(reference, prediction, spacing_mm)
+        distances = _surface_distances(reference, prediction, spacing_mm)
         return float(surface_distance.compute_robust_hausdorff(distances, 95))
 
 
 def volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float:
-    """Volume of a boolean mask in millilitres."""
+    """Volume of a boolean mask in millilitres, from its voxel size in mm."""
     return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000.0)
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Slices around the true voxels; one voxel for an empty mask, so that what follows needs no special case."""
+    """Slices around the true voxels; around one voxel for an empty mask, which then needs no special case."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
