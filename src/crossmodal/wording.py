@@ -64,6 +64,12 @@ def percent(share: float, digits: int = 0) -> str:
     return MISSING if math.isnan(share) else f"{number(100 * share, digits)}%"
 
 
+def percent_estimate(share: float, low: float, high: float) -> str:
+    """43% (12% to 70%); the share alone where there is no interval."""
+    known = not (math.isnan(low) or math.isnan(high))
+    return percent(share) + (f" ({percent(low)} to {percent(high)})" if known else "")
+
+
 def enumerate_words(items: list[str], conjunction: str = "and") -> str:
     """["a", "b", "c"] → "a, b and c"."""
     items = list(items)

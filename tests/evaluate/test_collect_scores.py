@@ -2,22 +2,27 @@ import json
 
 import pandas as pd
 import pytest
-import yaml
 
-from crossmodal.domain import ALL
+from crossmodal.domain import ALL, REGIONS
 from crossmodal.errors import UserError
-from crossmodal.evaluate.collect import collect, costs, expected_runs
-from crossmodal.evaluate.per_case import COLUMNS as PER_CASE
-from crossmodal.evaluate.per_case import SCORES
+from crossmodal.evaluate.collect import collect, costs
+from crossmodal.evaluate.pages import write_tables
+from crossmodal.evaluate.per_case import COLUMNS, SCORES
+from crossmodal.experiment import layout
+from crossmodal.experiment.config import resolve
+from crossmodal.experiment.runs import predictions
+from crossmodal.files import write_yaml
 
-CONFIG = {
-    "experiment": "tiny",
-    "cohorts": ["a", "b"],
-    "methods": ["teacher", "student", "choi2023"],
-    "subsets": ["flair+t1ce", "t1"],
-    "seeds": [0, 1],
-    "folds": [0],
-}
+METHODS = ["teacher", "student", "choi2023", "big_teacher"]
+
+
+def resolved(folder):
+    """Two cohorts, two subsets, two seeds; big_teacher is a recipe of one's own that always sees all four."""
+    (folder / "methods").mkdir()
+    recipe = {"title": "Big teacher", "source": "ours", "modalities": "all"}
+    write_yaml(folder / "methods" / "big_teacher.yaml", recipe)
+    given = {"methods": METHODS, "methods_folder": str(folder / "methods"), "subsets": ["flair+t1ce", "t1"]}
+    return resolve(given | {"seeds": [0, 1]}).replaced(cohorts=["a", "b"])
 
 
 class Results:
@@ -31,17 +36,27 @@ class Results:
         pd.DataFrame(people, columns=["cohort", "case", "patient", "release", "split", "seg"]).to_csv(
             self.cases, index=False
         )
-        self.config.write_text(yaml.safe_dump(CONFIG))
-        for number, run in enumerate(expected_runs(CONFIG)):
-            self.score(run, number / 100)
+        config = resolved(folder)
+        write_yaml(self.config, config.plain())
+        self.predictions = predictions(config)
+        for number, prediction in enumerate(self.predictions):
+            self.score(prediction, number / 100)
 
-    def score(self, run, dice, cases=(0, 1)):
-        path = run.path(self.scores)
+    def path(self, prediction):
+        return self.folder / prediction.path(layout.SCORES)
+
+    def score(self, prediction, dice, cases=(0, 1)):
+        path = self.path(prediction)
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            [f"{run.cohort}{case}", region, *[dice] * len(SCORES)] for case in cases for region in ("WT", "TC", "ET")
-        ]
+        rows = [[f"{prediction.cohort}{case}", region, *[dice] * len(SCORES)] for case in cases for region in REGIONS]
         pd.DataFrame(rows, columns=["case", "region", *SCORES]).to_csv(path, index=False)
+        return path
+
+    def cost(self, method, modalities, seed, seconds=100, memory=500):
+        path = self.folder / layout.Training(method, modalities, seed, 0).path(layout.MANIFEST).with_name("cost.json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cost = {"method": method, "modalities": modalities, "train_s": seconds, "step_ms": 2.0, "peak_mem_mb": memory}
+        path.write_text(json.dumps(cost | {"device": "cpu"}))
         return path
 
     def collect(self, **options):
@@ -54,21 +69,40 @@ def results(tmp_path):
     return Results(tmp_path)
 
 
-def test_teacher_is_expected_with_all_four_and_the_others_at_each_subset():
-    runs = expected_runs(CONFIG)
-    assert len(runs) == 2 * (1 + 2 * 2) * 2
-    assert {run.modalities for run in runs if run.method == "teacher"} == {ALL}
-    assert {run.modalities for run in runs if run.method == "student"} == {"t1ce+flair", "t1"}
-
-
 def test_all_there(results):
     table, notes = results.collect()
-    assert list(table) == PER_CASE and notes.empty
-    assert len(table) == 20 * 6
+    assert list(table) == COLUMNS and notes.empty
+    assert len(table) == 24 * 6
     row = table[(table["cohort"] == "b") & (table["case"] == "b1")].iloc[0]
     assert (row["patient"], row["split"], row["method"], row["modalities"]) == ("p1", "external", "teacher", ALL)
-    assert list(table["method"].unique()) == CONFIG["methods"]
-    assert table["dice"].nunique() == 20  # each file went to its own rows
+    assert list(table["method"].unique()) == METHODS
+    assert table["dice"].nunique() == 24  # each file went to its own rows
+    assert set(table["modalities"][table["method"] == "student"]) == {"t1ce+flair", "t1"}
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_method_that_always_sees_all_four_is_in_every_table(results):
+    for method in METHODS:
+        results.cost(method, ALL, seed=0)
+    results.collect(models=results.folder / "models")
+    write_tables(results.folder, resamples=99)
+    read = {name: pd.read_csv(results.out.with_name(f"{name}.csv")) for name in ("summary", "comparisons", "cost")}
+    rows = {name: table[table["method"] == "big_teacher"] for name, table in read.items()}
+    assert set(rows["summary"]["modalities"]) == {ALL} and len(rows["summary"]) == 2 * 3 and len(rows["cost"]) == 1
+    # Compared with the student on each of the student's subsets, by its own Dice at all four.
+    assert set(read["comparisons"]["method"]) == {"choi2023", "big_teacher"}
+    assert len(rows["comparisons"]) == 2 * 2 * 3 and set(rows["comparisons"]["modalities"]) == {"t1ce+flair", "t1"}
+    means = read["summary"].set_index(["cohort", "method", "modalities", "region"])["dice_mean"]
+    for row in rows["comparisons"].itertuples():
+        own, student = (
+            means[row.cohort, method, subset, row.region]
+            for method, subset in (("big_teacher", ALL), ("student", row.modalities))
+        )
+        assert (row.baseline, row.n, row.dice_gain) == ("student", 2, pytest.approx(own - student))
+        teacher = means[row.cohort, "teacher", ALL, row.region]
+        assert pd.isna(row.gap_recovered) == (teacher <= student)
+    for page in ("summary.md", "comparisons.tex"):
+        assert "big" in results.out.with_name(page).read_text()
 
 
 def test_same_bytes_twice(results):
@@ -79,11 +113,11 @@ def test_same_bytes_twice(results):
 
 
 def test_missing_runs_and_cases_are_noted(results):
-    runs = expected_runs(CONFIG)
-    runs[3].path(results.scores).unlink()
+    runs = results.predictions
+    results.path(runs[3]).unlink()
     results.score(runs[5], 0.5, cases=[0])
     table, notes = results.collect()
-    assert len(table) == 20 * 6 - 6 - 3
+    assert len(table) == 24 * 6 - 6 - 3
     told = {tuple(row) for row in notes[["method", "modalities", "seed", "note"]].itertuples(index=False)}
     assert told == {
         (runs[3].method, runs[3].modalities, runs[3].seed, "missing: not scored"),
@@ -92,7 +126,7 @@ def test_missing_runs_and_cases_are_noted(results):
 
 
 def test_nothing_there(results):
-    with pytest.raises(UserError, match=r"holds none of the 20 score files, such as .*seed0/fold_0\.csv"):
+    with pytest.raises(UserError, match=r"holds none of the 24 score files, such as .*seed0/fold_0\.csv"):
         collect(results.config, results.folder / "elsewhere", results.cases, results.out)
     assert not results.out.exists()
 
@@ -106,39 +140,32 @@ def test_nothing_there(results):
     ],
 )
 def test_damaged_scores_are_named(results, text, message):
-    path = expected_runs(CONFIG)[0].path(results.scores)
+    path = results.path(results.predictions[0])
     path.write_text(text)
     with pytest.raises(UserError, match=message) as error:
         results.collect()
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["methods: [a]", "{", "", "- a"])
-def test_damaged_config_is_named(results, text):
-    results.config.write_text(text)
-    with pytest.raises(UserError, match="config"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("methods: [a]", "lacks the recipe of a"), ("{", ""), ("", ""), ("- a", "should hold keys"), (None, "not found")],
+)
+def test_damaged_config_is_named(results, text, message):
+    results.config.unlink() if text is None else results.config.write_text(text)
+    with pytest.raises(UserError, match=rf"config\.yaml.*{message}"):
         results.collect()
 
 
 def test_costs_are_averaged_over_folds_and_seeds(results):
     for seed, seconds, memory in ((0, 100, 500), (1, 200, 700)):
-        path = results.folder / "models" / "student" / "t1" / f"seed{seed}" / "fold_0" / "cost.json"
-        path.parent.mkdir(parents=True)
-        cost = {"method": "student", "modalities": "t1", "train_s": seconds, "step_ms": 2.0, "peak_mem_mb": memory}
-        path.write_text(json.dumps(cost | {"device": "cpu"}))
+        path = results.cost("student", "t1", seed, seconds, memory)
     results.collect(models=results.folder / "models")
-    table = pd.read_csv(results.out.with_name("cost.csv"))
-    assert table.to_dict("records") == [
-        {
-            "method": "student",
-            "modalities": "t1",
-            "train_s": 150,
-            "step_ms": 2,
-            "peak_mem_mb": 700,
-            "device": "cpu",
-            "runs": 2,
-        }
-    ]
+    (row,) = pd.read_csv(results.out.with_name("cost.csv")).to_dict("records")
+    assert row == {
+        **{"method": "student", "modalities": "t1", "device": "cpu"},
+        **{"train_s": 150, "step_ms": 2, "peak_mem_mb": 700, "runs": 2},
+    }
     path.write_text("{}")
     with pytest.raises(UserError, match=r"cost\.json"):
         costs(results.folder / "models")

@@ -2,59 +2,23 @@
 
 import ast
 import json
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from crossmodal.cohort.cases_csv import read_cases
-from crossmodal.domain import ALL, parse_subset, subset_name
 from crossmodal.errors import UserError
-from crossmodal.evaluate.per_case import COLUMNS as PER_CASE
-from crossmodal.evaluate.per_case import SCORES, write_table
+from crossmodal.evaluate.per_case import COLUMNS, SCORES, write_table
+from crossmodal.experiment import layout
+from crossmodal.experiment.config import read_resolved
+from crossmodal.experiment.layout import Prediction
+from crossmodal.experiment.runs import predictions
 
-RUN = ["cohort", "method", "modalities", "seed", "fold"]
-NOTES = [*RUN, "note"]
+NOTES = [*(field.name for field in fields(Prediction)), "note"]
 COST = ["method", "modalities", "train_s", "step_ms", "peak_mem_mb", "device"]
 RESOURCES = ["step", "method", "jobs", "threads", "asked_mem_mb", "used_mem_mb", "asked_min", "used_min"]
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One network applied to one cohort: what one score file holds."""
-
-    cohort: str
-    method: str
-    modalities: str
-    seed: int
-    fold: int
-
-    def path(self, scores: Path) -> Path:
-        """Where its score file lies below the folder of scores."""
-        return scores / self.cohort / self.method / self.modalities / f"seed{self.seed}" / f"fold_{self.fold}.csv"
-
-
-def expected_runs(config: dict) -> list[Run]:
-    """The runs that a resolved config asks for, in its own order.
-
-    The method `teacher` is scored with all four modalities only, every other one with each subset.
-
-    Raises:
-        UserError: a key is missing.
-    """
-    missing = [key for key in ("cohorts", "methods", "subsets", "seeds", "folds") if key not in config]
-    if missing:
-        raise UserError(f"the config lacks {', '.join(missing)}: give the resolved config.yaml of the experiment")
-    subsets = [subset_name(parse_subset(subset)) for subset in config["subsets"]]
-    return [
-        Run(str(cohort), str(method), subset, int(seed), int(fold))
-        for cohort in config["cohorts"]
-        for method in config["methods"]
-        for subset in ([ALL] if method == "teacher" else subsets)
-        for seed in config["seeds"]
-        for fold in config["folds"]
-    ]
 
 
 def collect(
@@ -64,27 +28,26 @@ def collect(
 
     Args:
         config: the experiment's resolved config.yaml.
-        scores: folder of `<cohort>/<method>/<modalities>/seed<s>/fold_<k>.csv`.
+        scores: the experiment's folder scores/ (`layout.SCORES`).
         cases: the cohort's cases.csv, for each case's patient and split.
         out: per_case.csv.
-        models: folder of `<method>/<modalities>/seed<s>/fold_<k>/cost.json`.
+        models: the experiment's folder models/, with a cost.json in the folder of each training.
         benchmarks: folder of Snakemake's extended benchmark files.
 
     Raises:
-        UserError: no score file at all, or one that is damaged or names an unknown case.
+        UserError: the config is not a resolved one; there is no score file at all, or one that is damaged or names
+            an unknown case.
     """
-    try:
-        runs = expected_runs(yaml.safe_load(config.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{config}: cannot be read as a config ({error})") from error
+    expected = {one: scores / one.path(layout.SCORES).relative_to("scores") for one in _predictions(config)}
     people = read_cases(cases).set_index(["cohort", "case"])[["patient", "split"]]
-    found = {run: _read_scores(run, run.path(scores), people) for run in runs if run.path(scores).is_file()}
+    found = {one: _read_scores(one, path, people) for one, path in expected.items() if path.is_file()}
     if not found:
-        raise UserError(f"{scores}: holds none of the {len(runs)} score files, such as {runs[0].path(scores)}")
-    # Each run is sorted by case already; the order of the config is kept, so that tables list it so too.
-    table = pd.concat(found.values(), ignore_index=True)[PER_CASE]
+        first = next(iter(expected.values()))
+        raise UserError(f"{scores}: holds none of the {len(expected)} score files, such as {first}")
+    # Each file is sorted by case already; the order of the config is kept, so that tables have it too.
+    table = pd.concat(found.values(), ignore_index=True)[COLUMNS]
     write_table(table, out)
-    write_table(pd.DataFrame(_notes(runs, found), columns=NOTES), out.with_name("notes.csv"))
+    write_table(pd.DataFrame(_notes(expected, found), columns=NOTES), out.with_name("notes.csv"))
     if models is not None:
         write_table(costs(models), out.with_name("cost.csv"))
     if benchmarks is not None:
@@ -95,11 +58,16 @@ def collect(
 def costs(models: Path) -> pd.DataFrame:
     """Mean training cost over folds and seeds (the largest memory), one row for a method, subset and device.
 
+    Args:
+        models: the experiment's folder models/.
+
     Raises:
         UserError: a cost.json is damaged.
     """
     rows = []
-    for path in sorted(models.glob("*/*/seed*/fold_*/cost.json")):
+    for path in (folder / "cost.json" for _, folder in layout.trainings_in(models)):
+        if not path.is_file():
+            continue
         try:
             cost = json.loads(path.read_text(encoding="utf-8"))
             rows.append({name: cost[name] for name in COST})
@@ -120,7 +88,10 @@ def resources(benchmarks: Path) -> pd.DataFrame:
     """What the jobs of each step and method asked for beside the most that one of them used.
 
     Memory is in MB (resident, child processes included), time in minutes, and both are of a job's last attempt.
-    Files that Snakemake wrote without `benchmark-extended` say nothing of what was asked for, and are left out.
+
+    Args:
+        benchmarks: folder of Snakemake's benchmark files. Those written without `benchmark-extended` do not hold what
+            was asked for, and are left out.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -140,31 +111,37 @@ def resources(benchmarks: Path) -> pd.DataFrame:
     return merged[RESOURCES]
 
 
-def _read_scores(run: Run, path: Path, people: pd.DataFrame) -> pd.DataFrame:
+def _predictions(path: Path) -> list[Prediction]:
+    config = read_resolved(path)
+    lacking = [method for method in config.methods if method not in config.recipes]
+    if lacking or not config.cohorts:
+        what = f"the recipe of {', '.join(lacking)}" if lacking else "the names of cohorts"
+        raise UserError(f"{path}: lacks {what}; give the resolved config.yaml of the experiment")
+    return predictions(config)
+
+
+def _read_scores(prediction: Prediction, path: Path, people: pd.DataFrame) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"case": str, "region": str})
-        table = table[["case", "region", *SCORES]]
+        table = pd.read_csv(path, dtype={"case": str, "region": str})[["case", "region", *SCORES]]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: is not a table of `crossmodal score` ({error}); score it again") from error
-    known = pd.MultiIndex.from_arrays([[run.cohort] * len(table), table["case"]])
-    strange = table["case"][~known.isin(people.index)]
-    if len(strange):
-        raise UserError(f"{path}: cases.csv has no case '{strange.iloc[0]}' in the cohort '{run.cohort}'")
-    for name in RUN:
-        table[name] = getattr(run, name)
+    table = table.assign(**vars(prediction))
+    unknown = table["case"][~pd.MultiIndex.from_frame(table[["cohort", "case"]]).isin(people.index)]
+    if len(unknown):
+        raise UserError(f"{path}: cases.csv has no case '{unknown.iloc[0]}' in the cohort '{prediction.cohort}'")
     return table.join(people, on=["cohort", "case"])
 
 
-def _notes(runs: list[Run], found: dict[Run, pd.DataFrame]) -> list[tuple]:
-    """What the tables rest on less of than the config asks for."""
-    notes = [(*astuple(run), "missing: not scored") for run in runs if run not in found]
-    by_fold: dict[tuple, set] = {}
-    for run, table in found.items():
-        by_fold.setdefault((run.cohort, run.fold), set()).update(table["case"])
-    for run, table in found.items():
-        lacking = sorted(by_fold[run.cohort, run.fold] - set(table["case"]))
+def _notes(expected: Iterable[Prediction], found: Mapping[Prediction, pd.DataFrame]) -> list[tuple]:
+    """What is missing of all that the config asks for."""
+    notes = [(*astuple(one), "missing: not scored") for one in expected if one not in found]
+    cases: dict[tuple, set] = {}
+    for one, table in found.items():
+        cases.setdefault((one.cohort, one.fold), set()).update(table["case"])
+    for one, table in found.items():
+        of_fold = cases[one.cohort, one.fold]
+        lacking = sorted(of_fold - set(table["case"]))
         if lacking:
             shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
-            note = f"{len(lacking)} of {len(by_fold[run.cohort, run.fold])} cases are not scored ({shown})"
-            notes.append((*astuple(run), note))
+            notes.append((*astuple(one), f"{len(lacking)} of {len(of_fold)} cases are not scored ({shown})"))
     return notes

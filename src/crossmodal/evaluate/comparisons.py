@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from crossmodal.domain import ALL
 from crossmodal.evaluate import statistics
 from crossmodal.evaluate.per_case import groups, in_order, per_patient
-from crossmodal.domain import ALL
+from crossmodal.experiment.runs import STUDENT, TEACHER, TWO_STAGE, Roles
 from crossmodal.progress import track
 
-STUDENT, TEACHER, TWO_STAGE = "student", "teacher", "_two_stage"
 COLUMNS = [
     *("cohort", "modalities", "region", "method", "baseline", "n", "dice_gain", "ci_low", "ci_high"),
     *("p_wilcoxon", "p_holm", "gap_recovered", "gap_ci_low", "gap_ci_high", "family_size", "note"),
@@ -18,20 +18,35 @@ COLUMNS = [
 FAMILY = ["cohort", "region"]
 
 
-def compare(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
+def compare(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES, roles: Roles | None = None) -> pd.DataFrame:
     """The rows of comparisons.csv: differences in Dice paired by patient, Holm within cohort and region.
 
-    A difference is taken within case, fold and seed, then averaged per patient, so that a missing seed of
-    one method never sets unlike networks against each other.
+    A difference is taken within case, fold and seed, then averaged per patient, so that networks of different
+    trainings are never paired because one method lacks a seed.
+
+    Args:
+        per_case: a table of `read_per_case`, after `held_out`.
+        resamples: of each bootstrap; 0 for no intervals.
+        roles: of the methods; by default their names decide.
     """
+    roles = roles or Roles(per_case["method"].unique())
     rows = []
     for (cohort, region), group in track(list(groups(per_case, FAMILY)), "families of comparisons.csv"):
         keys = ["patient", "case", "fold", "seed", "method", "modalities"]
         wide = group.set_index(keys)["dice"].unstack(["method", "modalities"])
-        for method, baseline, modalities in _pairs(group):
-            of_row = {"cohort": cohort, "modalities": modalities, "region": region}
+        for method, baseline, subset in _pairs(group, roles):
+            of_row = {"cohort": cohort, "modalities": subset, "region": region}
             of_row |= {"method": method, "baseline": baseline}
-            rows.append(of_row | _comparison(_dice_of(wide, method, baseline, modalities), of_row, resamples))
+            columns = {
+                "method": (method, roles.row_subset(method, subset)),
+                "baseline": (baseline, roles.row_subset(baseline, subset)),
+                "student": (STUDENT, subset),
+                "teacher": (TEACHER, ALL),
+            }
+            # Dice by patient, case, fold, seed; NaN where not scored.
+            nothing = pd.Series(np.nan, index=wide.index)
+            dice = pd.DataFrame({name: wide.get(key, nothing) for name, key in columns.items()})
+            rows.append(of_row | _comparison(dice, of_row, resamples))
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"p_holm": float, "family_size": "Int64"})
     for _, family in table.groupby(FAMILY, sort=False):
         table.loc[family.index, "p_holm"] = statistics.holm(family["p_wilcoxon"].to_numpy())
@@ -39,31 +54,29 @@ def compare(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd
     return in_order(table, ["cohort", "region", "modalities"])
 
 
-def _pairs(rows: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """(method, baseline, modalities) of every comparison that the scored methods allow, in their order."""
-    methods = list(rows["method"].unique())
-    for method in methods:
+def _pairs(rows: pd.DataFrame, roles: Roles) -> Iterator[tuple[str, str, str]]:
+    """(method, baseline, subset) of every comparison that the scored methods allow, in their order.
+
+    A method that always sees all four modalities is compared on each subset of its baseline.
+    """
+    subsets = rows.groupby("method", sort=False)["modalities"].unique()
+    for method in subsets.index:
         baselines = [] if method in (STUDENT, TEACHER) else [STUDENT]
-        baselines += [method + TWO_STAGE] if method + TWO_STAGE in methods else []
-        for modalities in rows.loc[rows["method"] == method, "modalities"].unique():
-            for baseline in baselines:
-                yield method, baseline, modalities
-
-
-def _dice_of(wide: pd.DataFrame, method: str, baseline: str, modalities: str) -> pd.DataFrame:
-    """Dice by patient, case, fold, seed: columns method, baseline, student, teacher; NaN where not scored."""
-    columns = {
-        "method": (method, modalities),
-        "baseline": (baseline, modalities),
-        "student": (STUDENT, modalities),
-        "teacher": (TEACHER, ALL),
-    }
-    nothing = pd.Series(np.nan, index=wide.index)
-    return pd.DataFrame({name: wide.get(key, nothing) for name, key in columns.items()})
+        baselines += [method + TWO_STAGE] if method + TWO_STAGE in subsets else []
+        for baseline in baselines:
+            of_pair = subsets.get(baseline) if roles.always_sees_all(method) else None
+            for subset in subsets[method] if of_pair is None else of_pair:
+                yield method, baseline, subset
 
 
 def _comparison(dice: pd.DataFrame, name: dict[str, str], resamples: int) -> dict:
-    """The numbers of one row, from the table of `_dice_of`."""
+    """The numbers of one row.
+
+    Args:
+        dice: columns method, baseline, student, teacher; one row for each patient, case, fold and seed.
+        name: cohort, modalities, region, method and baseline of the row; it seeds the row's random streams.
+        resamples: of each bootstrap.
+    """
     either = dice[["method", "baseline"]].dropna(how="all")
     patients = _paired(dice, ["method", "baseline"])
     gain = np.round((patients["method"] - patients["baseline"]).to_numpy(), statistics.DIGITS)

@@ -2,20 +2,28 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from crossmodal.domain import MODALITIES, REGIONS, all_subsets
+from crossmodal.domain import ALL, MODALITIES, REGIONS, all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate import render
-from crossmodal.evaluate.comparisons import STUDENT, TEACHER, compare
+from crossmodal.evaluate.comparisons import compare
 from crossmodal.evaluate.per_case import held_out, read_per_case, write_table
 from crossmodal.evaluate.score import SMALLEST_ET_MM3
 from crossmodal.evaluate.statistics import RESAMPLES
 from crossmodal.evaluate.summary import summarise
+from crossmodal.experiment.config import read_resolved
+from crossmodal.experiment.runs import STUDENT, TEACHER, Roles
 from crossmodal.files import write_text
+from crossmodal.wording import estimate, number, p_value, percent_estimate
 
 INTERVAL = f"95% intervals: BCa bootstrap over patients, {RESAMPLES:,} resamples"
+OTHER_METRICS = {
+    "Dice present": lambda row: number(row.dice_present_mean),
+    "HD95": lambda row: f"{number(row.hd95_mean_mm, 1)} ({number(row.hd95_median_mm, 1)})",
+    "lesion Dice": lambda row: number(row.lesion_dice_mean),
+    "lesion HD95": lambda row: number(row.lesion_hd95_mean_mm, 1),
+}
 HAS_EMPTY = "Dice is 1 where reference and prediction are both empty and 0 where one is"
 
 
@@ -23,8 +31,8 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
     """Write summary.csv and comparisons.csv, both in Markdown and LaTeX too, the 15 subsets, and notes.md.
 
     Args:
-        directory: a folder with per_case.csv, or an experiment with tables/per_case.csv; notes.csv is read
-            from beside it if it is there.
+        directory: an experiment with tables/per_case.csv, or a folder with per_case.csv. notes.csv beside it and the
+            experiment's config.yaml, for the roles of its methods, are read if they are there.
         out: where to write; beside per_case.csv by default.
         resamples: of each bootstrap.
 
@@ -32,7 +40,7 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
         The notes, as in notes.md.
 
     Raises:
-        UserError: there is no per_case.csv, or it is damaged.
+        UserError: there is no per_case.csv, or it or the config is damaged.
     """
     places = [directory / "tables" / "per_case.csv", directory / "per_case.csv"]
     source = next((place for place in places if place.is_file()), None)
@@ -42,13 +50,15 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
         )
     out = out or source.parent
     per_case, notes = held_out(read_per_case(source))
-    summary, comparisons = summarise(per_case, resamples), compare(per_case, resamples)
+    config = (source.resolve().parents[1] if source.resolve().parent.name == "tables" else directory) / "config.yaml"
+    roles = Roles(per_case["method"].unique(), read_resolved(config).recipes if config.is_file() else None)
+    summary, comparisons = summarise(per_case, resamples), compare(per_case, resamples, roles)
     for name, table in (("summary", summary), ("comparisons", comparisons)):
         write_table(table, out / f"{name}.csv", digits=6)
     pages = {
         "summary": [page for cohort in _cohorts(summary) for page in summary_pages(summary, cohort)],
         "comparisons": [comparison_page(comparisons, summary, cohort) for cohort in _cohorts(comparisons)],
-        "subsets": [page for cohort in _cohorts(summary) for page in subset_pages(summary, cohort)],
+        "subsets": [page for cohort in _cohorts(summary) for page in subset_pages(summary, cohort, roles)],
     }
     for name, tables in pages.items():
         for ending, text in ((".md", render.markdown), (".tex", render.latex)):
@@ -67,29 +77,21 @@ def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
     rows = summary[summary["cohort"] == cohort]
     dice, others = [], []
     for (method, modalities), group in rows.groupby(["method", "modalities"], sort=False):
-        by_region = group.set_index("region").reindex(REGIONS)
-        head = [method, modalities, str(group["n"].max())]
+        regions = list(group.set_index("region").reindex(REGIONS).itertuples())
         dice.append(
-            head + [_with_interval(row.dice_mean, row.dice_ci_low, row.dice_ci_high) for row in _each(by_region)]
+            [method, modalities, str(group["n"].max())]
+            + [estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high) for row in regions]
         )
-        others.append(
-            head[:2]
-            + [_percent(row.dice_present_mean) for row in _each(by_region)]
-            + [f"{_number(row.hd95_mean_mm)} ({_number(row.hd95_median_mm)})" for row in _each(by_region)]
-            + [_percent(row.lesion_dice_mean) for row in _each(by_region)]
-            + [_number(row.lesion_hd95_mean_mm) for row in _each(by_region)]
-            + [_percent(by_region.loc["ET", "dice_et_postprocessed_mean"])]
-            + ["/".join(_count(count) for count in by_region["n_pred_empty"])]
-        )
+        metrics = [cell(row) for cell in OTHER_METRICS.values() for row in regions]
+        postprocessed = number(regions[REGIONS.index("ET")].dice_et_postprocessed_mean)
+        empty = "/".join(number(row.n_pred_empty, 0) for row in regions)
+        others.append([method, modalities, *metrics, postprocessed, empty])
     notes = [_empties(rows), *_notes_of(rows)]
     header = ["Method", "Modalities"]
-    metrics = [
-        f"{region} {name}" for name in ("Dice present", "HD95", "lesion Dice", "lesion HD95") for region in REGIONS
-    ]
     return [
         render.Table(
             f"{cohort}: Dice",
-            f"Dice in %, mean over n patients (visits, folds and seeds averaged first). {INTERVAL}.",
+            f"Mean Dice over n patients (visits, folds and seeds averaged first). {INTERVAL}.",
             [*header, "n", *REGIONS],
             dice,
             notes,
@@ -99,7 +101,7 @@ def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
             "Dice present: patients with the region in the reference only. HD95 in mm: mean (median). Lesion "
             f"Dice and HD95 as in BraTS 2023. ET pp: ET predictions below {SMALLEST_ET_MM3:g} mm³ emptied. "
             f"Empty: patients with an empty prediction in every run, for {'/'.join(REGIONS)}.",
-            [*header, *metrics, "ET pp Dice", "Empty"],
+            [*header, *(f"{region} {name}" for name in OTHER_METRICS for region in REGIONS), "ET pp Dice", "Empty"],
             others,
             notes[:1],
         ),
@@ -114,18 +116,17 @@ def comparison_page(comparisons: pd.DataFrame, summary: pd.DataFrame, cohort: st
     cells = [
         [
             *(row.modalities, row.region, row.method, row.baseline, str(row.n)),
-            _with_interval(row.dice_gain, row.ci_low, row.ci_high, sign="+"),
-            *(_p(row.p_wilcoxon), _p(row.p_holm)),
-            _with_interval(row.gap_recovered, row.gap_ci_low, row.gap_ci_high, digits=0),
+            estimate(row.dice_gain, row.ci_low, row.ci_high, sign=True),
+            *(p_value(row.p_wilcoxon), p_value(row.p_holm)),
+            percent_estimate(row.gap_recovered, row.gap_ci_low, row.gap_ci_high),
         ]
-        for row in _each(rows)
+        for row in rows.itertuples()
     ]
     return render.Table(
         f"{cohort}: comparisons",
-        f"Gain in Dice (percentage points), paired by patient. {INTERVAL}. p: two-sided Wilcoxon "
-        f"signed-rank, and Holm-adjusted over all comparisons of the cohort and region "
-        f"(family size: {families}). "
-        f"Gap recovered in %: (method − {STUDENT}) / ({TEACHER} − {STUDENT}).",
+        f"Gain in Dice, paired by patient. {INTERVAL}. p: two-sided Wilcoxon signed-rank, and Holm-adjusted over all "
+        f"comparisons of the cohort and region (family size: {families}). "
+        f"Gap recovered: (method − {STUDENT}) / ({TEACHER} − {STUDENT}).",
         ["Modalities", "Region", "Method", "Against", "n", "Gain", "p", "p Holm", "Gap recovered"],
         cells,
         [_empties(summary[summary["cohort"] == cohort]), *_notes_of(rows)],
@@ -133,11 +134,11 @@ def comparison_page(comparisons: pd.DataFrame, summary: pd.DataFrame, cohort: st
     )
 
 
-def subset_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
+def subset_pages(summary: pd.DataFrame, cohort: str, roles: Roles) -> list[render.Table]:
     """The field's table of the 15 subsets, one for each region; none unless a method has all 15."""
     rows = summary[summary["cohort"] == cohort]
     subsets = all_subsets()
-    counts = rows[rows["method"] != TEACHER].groupby("method", sort=False)["modalities"].nunique()
+    counts = rows.groupby("method", sort=False)["modalities"].nunique()
     methods = list(counts.index[counts == len(subsets)])
     if not methods:
         return []
@@ -147,17 +148,16 @@ def subset_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
         means = of_region.pivot(index="modalities", columns="method", values="dice_mean").reindex(subsets)
         cells = [
             ["●" if name in subset.split("+") else "○" for name in MODALITIES]
-            + [_percent(means.loc[subset, method]) for method in methods]
+            + [number(means.loc[subset, method]) for method in methods]
             for subset in subsets
         ]
-        cells.append(["Mean", "", "", "", *(_percent(means[method].mean()) for method in methods)])
-        notes = [_empties(of_region)]
-        if TEACHER in means:
-            notes.append(f"{TEACHER} with all four: {_percent(means[TEACHER].dropna().mean())}")
+        cells.append(["Mean", "", "", "", *(number(means[method].mean()) for method in methods)])
+        bounds = [method for method in roles.methods if method in means and roles.always_sees_all(method)]
+        notes = [_empties(of_region), *(f"{one} with all four: {number(means.loc[ALL, one])}" for one in bounds)]
         pages.append(
             render.Table(
                 f"{cohort}: {region} over the 15 subsets",
-                "Mean Dice in %; ● a modality that is given, ○ one that is missing.",
+                "Mean Dice; ● a modality that is given, ○ one that is missing.",
                 [*MODALITIES, *methods],
                 cells,
                 notes,
@@ -171,21 +171,17 @@ def _cohorts(table: pd.DataFrame) -> list[str]:
     return list(table["cohort"].unique())
 
 
-def _each(table: pd.DataFrame):
-    return table.itertuples()
-
-
 def _empties(rows: pd.DataFrame) -> str:
-    """The count that belongs under every table: patients whose reference has none of a region."""
+    """The note under every table: how many patients have a reference without a region."""
     worst = rows.groupby("region", sort=False)[["n_ref_empty", "n"]].max()
     counts = ", ".join(f"{region} {row.n_ref_empty} of {row.n}" for region, row in worst.iterrows())
     return f"Patients without the region in the reference: {counts}. {HAS_EMPTY}."
 
 
 def _notes_of(rows: pd.DataFrame) -> list[str]:
-    """Each note of the rows once, with the rows it holds for."""
+    """Each note of the rows once, with the rows that have it."""
     notes: dict[str, list[str]] = {}
-    for row in _each(rows[rows["note"] != ""]):
+    for row in rows[rows["note"] != ""].itertuples():
         for note in row.note.split("; "):
             notes.setdefault(note, []).append(f"{row.method} {row.modalities} {row.region}")
     shown = []
@@ -212,31 +208,7 @@ def _collected_notes(path: Path) -> list[str]:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return [
             f"{row.cohort} {row.method} {row.modalities} seed {row.seed} fold {row.fold}: {row.note}"
-            for row in _each(table)
+            for row in table.itertuples()
         ]
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); `crossmodal collect` writes it") from error
-
-
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.2f}"
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1f}"
-
-
-def _count(value: float) -> str:
-    return "–" if np.isnan(value) else f"{int(value)}"
-
-
-def _p(value: float) -> str:
-    return "–" if np.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _with_interval(value: float, low: float, high: float, sign: str = "", digits: int = 2) -> str:
-    """Value and interval of a share, in percent."""
-    if np.isnan(value):
-        return "–"
-    value, low, high = (f"{100 * number:{sign}.{digits}f}".replace("-", "−") for number in (value, low, high))
-    return value if low.endswith("nan") else f"{value} [{low}, {high}]"

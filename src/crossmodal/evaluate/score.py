@@ -48,8 +48,8 @@ def score_folder(
         workers: processes.
 
     Raises:
-        UserError: a prediction of an unknown case, one that cannot be read, has another geometry than its
-            reference or labels that the release has not; or nothing to score.
+        UserError: a prediction is of an unknown case, cannot be read, or has another geometry than its reference or
+            labels that the release does not use; or there is nothing to score.
     """
     jobs = find_jobs(predictions, cases, cohort)
     rows = [row for case_rows in _in_parallel(jobs, workers) for row in case_rows]
@@ -59,7 +59,7 @@ def score_folder(
 
 
 def find_jobs(predictions: Path, cases: Path, cohort: str | None = None) -> list[Job]:
-    """The cases of a folder of predictions that can be scored, sorted by name."""
+    """The cases of a folder of predictions that can be scored, sorted by name; arguments as in `score_folder`."""
     if not predictions.is_dir():
         raise UserError(f"{predictions}: no such folder of predictions")
     table = read_cases(cases)
@@ -85,10 +85,13 @@ def find_jobs(predictions: Path, cases: Path, cohort: str | None = None) -> list
 
 
 def score_case(job: Job) -> list[dict]:
-    """Rows of one case, one for each region."""
-    labels = labels_of(job.release)
-    reference, spacing, axes = read_labels(job.reference, labels, job.release)
-    prediction, its_spacing, its_axes = read_labels(job.prediction, labels, job.release)
+    """Scores of one case, one row (case, region and `SCORES`) for each region.
+
+    Raises:
+        UserError: a file cannot be read, or the prediction has another geometry or other labels than the reference.
+    """
+    reference, spacing, axes = read_labels(job.reference, job.release)
+    prediction, its_spacing, its_axes = read_labels(job.prediction, job.release)
     if prediction.shape != reference.shape:
         raise UserError(
             f"{job.prediction}: has the shape {prediction.shape}, the reference {job.reference} has "
@@ -113,7 +116,14 @@ def score_case(job: Job) -> list[dict]:
 def score_region(
     reference: np.ndarray, prediction: np.ndarray, spacing_mm: tuple, region: str, one_empty: float
 ) -> dict[str, float]:
-    """All metrics of one region from two boolean masks of shape (x, y, z); NaN where one does not apply."""
+    """All metrics (`SCORES`) of one region; NaN where one does not apply.
+
+    Args:
+        reference, prediction: boolean masks of one shape (x, y, z).
+        spacing_mm: voxel size along x, y, z.
+        region: WT, TC or ET.
+        one_empty: HD95 in mm when exactly one mask is empty.
+    """
     overlap, distance = dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty)
     lesions = lesion_scores(reference, prediction, spacing_mm, whole_hd95_mm=distance)
     scores = {
@@ -130,17 +140,22 @@ def score_region(
     if region == "ET":
         if 1000.0 * scores["volume_pred_ml"] < SMALLEST_ET_MM3:
             prediction = np.zeros_like(prediction)
-            overlap, distance = (dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty))
+            overlap, distance = dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty)
         scores |= {"dice_et_postprocessed": overlap, "hd95_et_postprocessed_mm": distance}
     return scores
 
 
-def read_labels(path: Path, labels: frozenset[int], release: str) -> tuple[np.ndarray, tuple, str]:
+def read_labels(path: Path, release: str) -> tuple[np.ndarray, tuple, str]:
     """A label map as uint8 of shape (x, y, z), its voxel size in mm, and its axes such as "LPS".
 
+    Args:
+        path: a NIfTI file.
+        release: the release whose label values the file uses.
+
     Raises:
-        UserError: the file cannot be read, is not 3D or holds a value that the release has not.
+        UserError: the release is unknown; the file cannot be read, is not 3D or holds another value.
     """
+    labels = labels_of(release)
     try:
         image = nibabel.load(path)
         values = np.asanyarray(image.dataobj)

@@ -1,6 +1,6 @@
 """Means with intervals, paired comparisons and the share of the gap recovered, always over patients.
 
-scipy and statsmodels do the statistics; this arranges what goes into them.
+The statistics are those of scipy and statsmodels.
 """
 
 import warnings
@@ -14,13 +14,13 @@ from statsmodels.stats.multitest import multipletests
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 FEW_PATIENTS = 10
-DIGITS = 9  # means over folds and seeds of equal values may differ in the last bit: that is no difference
+DIGITS = 9  # means of equal values over folds and seeds may differ in the last bit, which is no difference
 BATCH = 500  # resamples held in memory at once; the random stream does not depend on it
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A bootstrap interval; both ends NaN where none can be given, and `note` says why."""
+    """A 95% bootstrap interval; both ends are NaN where there is none, and `note` says why."""
 
     low: float
     high: float
@@ -28,12 +28,18 @@ class Interval:
 
 
 def generator(*name: str) -> np.random.Generator:
-    """A random stream of its own for each number of a table, so that a row does not depend on the others."""
+    """A random stream for one number of a table, seeded by its name, so that no row depends on the others."""
     return np.random.default_rng(zlib.crc32("|".join(name).encode()))
 
 
 def mean_interval(values: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES) -> Interval:
-    """BCa bootstrap interval of a mean (Efron 1987) over patients; `values` has shape (patients,)."""
+    """BCa bootstrap interval of a mean over patients (Efron 1987, J Am Stat Assoc 82:171).
+
+    Args:
+        values: one number a patient, shape (patients,).
+        rng: the random stream.
+        resamples: of the bootstrap; 0 for no interval.
+    """
     values = np.round(np.asarray(values, dtype=float), DIGITS)
     if values.size < 2 or resamples == 0:
         return Interval(np.nan, np.nan, "no interval from one patient" if resamples else "")
@@ -45,19 +51,18 @@ def mean_interval(values: np.ndarray, rng: np.random.Generator, resamples: int =
 
 
 def gap_recovered(
-    method: np.ndarray,
-    student: np.ndarray,
-    teacher: np.ndarray,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
+    method: np.ndarray, student: np.ndarray, teacher: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> tuple[float, Interval]:
     """(method − student) / (teacher − student) of the mean Dice, and its paired bootstrap interval.
 
-    Empty where teacher − student is not above 0. A point without an interval where the gap's own interval
-    reaches 0, since a ratio whose denominator may vanish has no bounded interval (Fieller 1954).
+    NaN where teacher − student is not above 0. There is a share without an interval where the interval of
+    teacher − student reaches 0: a ratio whose denominator may be 0 has no bounded interval (Fieller 1954, J R Stat
+    Soc B 16:175).
 
     Args:
         method, student, teacher: Dice of the same patients in the same order, shape (patients,).
+        rng: the random stream.
+        resamples: of the bootstrap; 0 for no interval.
     """
     if not method.size:
         return np.nan, Interval(np.nan, np.nan, "no gap: no patient has teacher, student and method")
@@ -79,9 +84,12 @@ def gap_recovered(
 
 
 def wilcoxon_p(differences: np.ndarray) -> tuple[float, str]:
-    """Two-sided Wilcoxon signed-rank p of paired differences, and a note where it cannot say much.
+    """Two-sided p of the Wilcoxon signed-rank test (Wilcoxon 1945), and a note where there are too few pairs.
 
-    Zero differences are dropped (Wilcoxon's own rule); scipy takes the exact distribution for small samples.
+    Zero differences are dropped, as Wilcoxon does; scipy uses the exact distribution for small samples.
+
+    Args:
+        differences: one paired difference a patient, shape (patients,).
     """
     differences = np.round(np.asarray(differences, dtype=float), DIGITS)
     unequal = np.count_nonzero(differences)
@@ -94,7 +102,7 @@ def wilcoxon_p(differences: np.ndarray) -> tuple[float, str]:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm-adjusted p values of one family; NaN entries stay NaN and are no part of the family."""
+    """Holm-adjusted p values of one family (Holm 1979); NaN stays NaN and does not count in the family."""
     p_values = np.asarray(p_values, dtype=float)
     adjusted = np.full_like(p_values, np.nan)
     given = ~np.isnan(p_values)
@@ -104,15 +112,15 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def joined(notes: list[str]) -> str:
-    """The notes of a row in one cell; empty ones are none."""
+    """The notes of a row in one cell, without empty ones."""
     return "; ".join(note for note in notes if note)
 
 
 def _bootstrap(samples: tuple, statistic, rng: np.random.Generator, resamples: int) -> tuple[float, float]:
-    """Ends of the BCa interval; of the percentile interval where BCa is not defined; paired samples."""
+    """Ends of the BCa interval, or of the percentile interval where BCa is not defined; several samples are paired."""
     for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            # A degenerate BCa gives NaN, which the next turn of the loop mends.
+        with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+            # Where BCa is not defined it gives NaN, and the percentile interval follows.
             warnings.simplefilter("ignore", stats.DegenerateDataWarning)
             result = stats.bootstrap(
                 samples,

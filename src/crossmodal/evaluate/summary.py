@@ -3,21 +3,8 @@
 import pandas as pd
 
 from crossmodal.evaluate import statistics
-from crossmodal.evaluate.per_case import ET_POSTPROCESSED, METRICS, groups, per_patient, runs_of
+from crossmodal.evaluate.per_case import SCORES, groups, per_patient, runs_of
 from crossmodal.progress import track
-
-COLUMNS = [
-    *("cohort", "method", "modalities", "region", "n", "dice_mean", "dice_ci_low", "dice_ci_high"),
-    *("dice_present_mean", "hd95_mean_mm", "hd95_median_mm", "lesion_dice_mean", "lesion_hd95_mean_mm"),
-    *(
-        "dice_et_postprocessed_mean",
-        "hd95_et_postprocessed_mean_mm",
-        "n_ref_empty",
-        "n_pred_empty",
-        "runs",
-        "note",
-    ),
-]
 
 
 def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
@@ -25,18 +12,21 @@ def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> 
 
     `n_ref_empty` counts patients without the region in any reference, `n_pred_empty` those in whom no run
     predicted any of it, `runs` the folds × seeds that went in.
+
+    Args:
+        per_case: a table of `read_per_case`, after `held_out`.
+        resamples: of each bootstrap; 0 for no intervals.
     """
     whole = {cohort: (runs_of(rows), rows["patient"].nunique()) for cohort, rows in per_case.groupby("cohort")}
     grouped = list(groups(per_case, ["cohort", "method", "modalities", "region"]))
     return pd.DataFrame(
-        [_row(name, rows, *whole[name[0]], resamples) for name, rows in track(grouped, "rows of summary.csv")],
-        columns=COLUMNS,
+        [_row(name, rows, *whole[name[0]], resamples) for name, rows in track(grouped, "rows of summary.csv")]
     )
 
 
 def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resamples: int) -> dict:
     cohort, method, modalities, region = name
-    patients = per_patient(rows.set_index(["patient", "case"])[METRICS + ET_POSTPROCESSED])
+    patients = per_patient(rows.set_index(["patient", "case"])[SCORES])
     rng = statistics.generator("summary", *name)
     interval = statistics.mean_interval(patients["dice"].to_numpy(), rng, resamples)
     n, runs = len(patients), len(runs_of(rows))
