@@ -17,55 +17,44 @@ Millimetres = Annotated[int | float, Field(gt=0)]
 class Budget(Model):
     """How much training, and which network. A null leaves nnU-Net's own plan as it is."""
 
-    title: str = Field(description="One line for the report: what this budget is for.")
-    epochs: int = Field(1000, ge=1, description="Number of epochs.")
-    steps_per_epoch: int = Field(250, ge=1, description="Training batches an epoch.")
-    val_steps_per_epoch: int = Field(
-        50, ge=1, description="Validation batches an epoch (nnU-Net's online pseudo Dice)."
-    )
-    spacing: list[Millimetres] | None = Field(
-        None, min_length=3, max_length=3, description="Voxel spacing in mm that cases are resampled to."
-    )
-    patch_size: list[Size] | None = Field(None, min_length=3, max_length=3, description="Patch size in voxels.")
-    batch_size: Positive | None = Field(None, description="Patches a batch.")
-    features: list[Positive] | None = Field(
-        None,
-        min_length=3,
-        description="Features of each stage; their number is the number of stages (3 or more: with two, deep "
-        "supervision has no weight left).",
-    )
-    mirroring: bool = Field(True, description="Average predictions over mirrored inputs (8 forwards), as nnU-Net does.")
-    threads: int = Field(
-        4,
-        ge=1,
-        description="Torch threads of a training: set here and never from --cores, since one and two threads round "
-        "differently.",
-    )
-    loader_workers: int = Field(
-        8,
-        ge=0,
-        description="Processes that load and augment; 0: in the training process, with stock nnU-Net's own random "
-        "stream.",
-    )
-    memory_format: Literal["contiguous", "channels_last_3d"] = Field(
-        "contiguous",
-        description="Layout of tensors; channels_last_3d is faster on CPUs and rounds differently from stock nnU-Net.",
-    )
-    precision: Literal["default", "fp32", "bf16", "bf16_where_fast"] = Field(
-        "default",
-        description="default: nnU-Net's own (fp16 autocast on a GPU, fp32 on a CPU). bf16: bfloat16 autocast, which "
-        "rounds differently from stock nnU-Net. bf16_where_fast: bf16 on processors that compute with it (AVX-512 "
-        "BF16 or AMX; GPUs), else default; the choice is recorded with the model.",
-    )
-    compile: bool = Field(False, description="torch.compile the network (GPU only).")
-    save_every_minutes: int | float = Field(10, gt=0, description="Minutes between two saves of the training state.")
-    memory_gb: int | float = Field(24, gt=0, description="Main memory that a training asks a cluster for, in GB.")
-    runtime_hours: int | float = Field(
-        12,
-        gt=0,
-        description="Time that training one network asks a cluster for; a method that trains or runs a teacher beside "
-        "it asks for more.",
-    )
+    title: str
+    """One line for the report: what this budget is for."""
+    epochs: int = Field(1000, ge=1)
+    """Number of epochs."""
+    steps_per_epoch: int = Field(250, ge=1)
+    """Training batches an epoch."""
+    val_steps_per_epoch: int = Field(50, ge=1)
+    """Validation batches an epoch (nnU-Net's online pseudo Dice)."""
+    spacing: list[Millimetres] | None = Field(None, min_length=3, max_length=3)
+    """Voxel spacing in mm that cases are resampled to."""
+    patch_size: list[Size] | None = Field(None, min_length=3, max_length=3)
+    """Patch size in voxels."""
+    batch_size: Positive | None = None
+    """Patches a batch."""
+    features: list[Positive] | None = Field(None, min_length=3)
+    """Features of each stage; their number is the number of stages (3 or more: with two, deep supervision has no weight
+    left)."""
+    mirroring: bool = True
+    """Average predictions over mirrored inputs (8 forwards), as nnU-Net does."""
+    threads: int = Field(4, ge=1)
+    """Torch threads of a training: set here and never from --cores, since one and two threads round differently."""
+    loader_workers: int = Field(8, ge=0)
+    """Processes that load and augment; 0: in the training process, with stock nnU-Net's own random stream."""
+    memory_format: Literal["contiguous", "channels_last_3d"] = "contiguous"
+    """Layout of tensors; channels_last_3d is faster on CPUs and rounds differently from stock nnU-Net."""
+    precision: Literal["default", "fp32", "bf16", "bf16_where_fast"] = "default"
+    """default: nnU-Net's own (fp16 autocast on a GPU, fp32 on a CPU). bf16: bfloat16 autocast, which rounds differently
+    from stock nnU-Net. bf16_where_fast: bf16 on processors that compute with it (AVX-512 BF16 or AMX; GPUs), else
+    default; the choice is recorded with the model."""
+    compile: bool = False
+    """torch.compile the network (GPU only)."""
+    save_every_minutes: int | float = Field(10, gt=0)
+    """Minutes between two saves of the training state."""
+    memory_gb: int | float = Field(24, gt=0)
+    """Main memory that a training asks a cluster for, in GB."""
+    runtime_hours: int | float = Field(12, gt=0)
+    """Time that training one network asks a cluster for; a method that trains or runs a teacher beside it asks for
+    more."""
 
     @model_validator(mode="after")
     def _patch_fits_the_stages(self) -> Self:

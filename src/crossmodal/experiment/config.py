@@ -56,15 +56,16 @@ class Given(Model):
 class Phantom(Given):
     """The embedded cohort that is made when brats is null."""
 
-    cases: int = Field(12, ge=3, description="Number of subjects.")
-    spacing: int | float = Field(4, ge=0.5, le=6, description="Voxel size in mm.")
-    seed: Number = Field(2023, description="Seed of the cohort.")
-    site: Literal["A", "B"] = Field("A", description="Which of two scanners.")
-    folder: Annotated[str | None, Null] = Field(
-        None,
-        description="Where it is written; null for .cache/phantom-<settings>. The demo's lies in data/, which "
-        "data.dvc pins.",
-    )
+    cases: int = Field(12, ge=3)
+    """Number of subjects."""
+    spacing: int | float = Field(4, ge=0.5, le=6)
+    """Voxel size in mm."""
+    seed: Number = 2023
+    """Seed of the cohort."""
+    site: Literal["A", "B"] = "A"
+    """Which of two scanners."""
+    folder: Annotated[str | None, Null] = None
+    """Where it is written; null for .cache/phantom-<settings>. The demo's lies in data/, which data.dvc pins."""
 
     @property
     def place(self) -> str:
@@ -75,82 +76,79 @@ class Phantom(Given):
 class External(Given):
     """A cohort that is only tested on."""
 
-    name: Name = Field(description="Name in tables.")
-    path: str = Field(description="Folder or table of cases.")
-    release: str = Field("auto", description="As 'release'.")
+    name: Name
+    """Name in tables."""
+    path: str
+    """Folder or table of cases."""
+    release: str = "auto"
+    """As 'release'."""
 
 
 class Split(Given):
     """How patients are split: the same for every method, saved in cases.csv."""
 
-    folds: int = Field(5, ge=1, description="Number of folds of the cross-validation.")
-    test_fraction: int | float = Field(
-        0.2,
-        ge=0,
-        le=0.9,
-        description="Share of patients that are held out; 0: each fold is judged on its validation cases.",
-    )
-    seed: Number = Field(0, description="Seed of the split.")
-    file: Annotated[str | None, Null] = Field(
-        None, description="A split of one's own: CSV (case,split,fold) or a folder of lists (docs/data.md)."
-    )
+    folds: int = Field(5, ge=1)
+    """Number of folds of the cross-validation."""
+    test_fraction: int | float = Field(0.2, ge=0, le=0.9)
+    """Share of patients that are held out; 0: each fold is judged on its validation cases."""
+    seed: Number = 0
+    """Seed of the split."""
+    file: Annotated[str | None, Null] = None
+    """A split of one's own: CSV (case,split,fold) or a folder of lists (docs/data.md)."""
 
 
 class Config(Given):
     """Which cohort, modalities, methods and budget. Defaults come from here alone."""
 
-    experiment: Annotated[Name | None, Null] = Field(
-        None, description="Name of the folder under results/; null for <paper>-<budget>[-phantom]."
-    )
-    paper: Annotated[Name | None, Null] = Field(
-        None, description="Name of the paper that is reproduced, set by the files in workflow/papers."
-    )
-    title: Annotated[str | None, Null] = Field(None, description="The question that the report answers.")
-    brats: Annotated[str | None, Null] = Field(
-        None, description="Folder of a BraTS release, or a cases.csv of one's own; null for the embedded phantom."
-    )
-    brats_lock: Annotated[str | None, Null] = Field(
-        None, description="cohorts/<name>.dvc that locks the data; a cohort that no longer matches stops the run."
-    )
-    cohort: Annotated[Name | None, Null] = Field(
-        None, description="Name of the training cohort in tables; null for brats or phantom-<site>."
-    )
-    release: Literal["auto", *RELEASES] = Field(
-        "auto", description="Which release the data are, when names and layout do not tell."
-    )
-    on_problem: Literal["stop", "skip"] = Field(
-        "stop", description="What to do with cases that have errors: stop the run, or leave them out and say so."
-    )
-    predict_unlabelled: bool = Field(False, description="Predict cases without a segmentation too.")
-    phantom: Phantom = Field(Phantom(), description="The embedded cohort that is made when brats is null.")
-    external: list[External] = Field([], description="Cohorts that are only tested on.")
-    split: Split = Field(Split(), description="By patient, the same for every method, saved in cases.csv.")
-    methods: Annotated[list[str], Items, Unique] = Field(
-        ["teacher", "student", "choi2023"],
-        min_length=1,
-        description="Methods to compare (`crossmodal methods` lists them).",
-    )
-    methods_folder: Annotated[str | None, Null] = Field(None, description="A folder with recipes of one's own.")
-    overrides: dict[str, dict[str, Any]] = Field({}, description="Changes to recipes: {method: {distill.0.weight: 2}}.")
-    subsets: Annotated[list[str], Items] = Field(
-        ["t1ce+flair"], min_length=1, description="Modality subsets of the students, or 'every' for all 15."
-    )
-    seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Seeds of the trainings.")
-    folds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1, description="Folds that are trained.")
-    budget: str = Field("full", description="How much training, and which network: a name (`crossmodal budgets` lists them), or a YAML file.")
-    backbone: Literal["plain", "resenc_m", "resenc_l"] = Field(
-        "plain", description="nnU-Net's plain U-Net or a residual-encoder preset."
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
-    deterministic: bool = Field(
-        False, description="Bit-identical training on a GPU too, at a cost in time (docs/reproducibility.md)."
-    )
-    publish_preprocessed: bool = Field(False, description="Publish the preprocessed data as well.")
-    publish_remote: Annotated[str | None, Null] = Field(
-        None,
-        description="Where `snakemake publish` sends artefacts: a DVC remote's name, a folder or a URL; null for the "
-        "default remote (docs/publishing.md).",
-    )
+    experiment: Annotated[Name | None, Null] = None
+    """Name of the folder under results/; null for <paper>-<budget>[-phantom]."""
+    paper: Annotated[Name | None, Null] = None
+    """Name of the paper that is reproduced, set by the files in workflow/papers."""
+    title: Annotated[str | None, Null] = None
+    """The question that the report answers."""
+    brats: Annotated[str | None, Null] = None
+    """Folder of a BraTS release, or a cases.csv of one's own; null for the embedded phantom."""
+    brats_lock: Annotated[str | None, Null] = None
+    """cohorts/<name>.dvc that locks the data; a cohort that no longer matches stops the run."""
+    cohort: Annotated[Name | None, Null] = None
+    """Name of the training cohort in tables; null for brats or phantom-<site>."""
+    release: Literal["auto", *RELEASES] = "auto"
+    """Which release the data are, when names and layout do not tell."""
+    on_problem: Literal["stop", "skip"] = "stop"
+    """What to do with cases that have errors: stop the run, or leave them out and say so."""
+    predict_unlabelled: bool = False
+    """Predict cases without a segmentation too."""
+    phantom: Phantom = Phantom()
+    """The embedded cohort that is made when brats is null."""
+    external: list[External] = Field([])
+    """Cohorts that are only tested on."""
+    split: Split = Split()
+    """By patient, the same for every method, saved in cases.csv."""
+    methods: Annotated[list[str], Items, Unique] = Field(["teacher", "student", "choi2023"], min_length=1)
+    """Methods to compare (`crossmodal methods` lists them)."""
+    methods_folder: Annotated[str | None, Null] = None
+    """A folder with recipes of one's own."""
+    overrides: dict[str, dict[str, Any]] = Field({})
+    """Changes to recipes: {method: {distill.0.weight: 2}}."""
+    subsets: Annotated[list[str], Items] = Field(["t1ce+flair"], min_length=1)
+    """Modality subsets of the students, or 'every' for all 15."""
+    seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1)
+    """Seeds of the trainings."""
+    folds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1)
+    """Folds that are trained."""
+    budget: str = "full"
+    """How much training, and which network: a name (`crossmodal budgets` lists them), or a YAML file."""
+    backbone: Literal["plain", "resenc_m", "resenc_l"] = "plain"
+    """nnU-Net's plain U-Net or a residual-encoder preset."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run."""
+    deterministic: bool = False
+    """Bit-identical training on a GPU too, at a cost in time (docs/reproducibility.md)."""
+    publish_preprocessed: bool = False
+    """Publish the preprocessed data as well."""
+    publish_remote: Annotated[str | None, Null] = None
+    """Where `snakemake publish` sends artefacts: a DVC remote's name, a folder or a URL; null for the default remote
+    (docs/publishing.md)."""
 
     @property
     def is_phantom(self) -> bool:

@@ -17,7 +17,7 @@ UNIONS = ("int", "float", "str", "list[str]")  # pydantic names the part of a un
 class Model(BaseModel):
     """Base of config, budget and recipe: no unknown key, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls, data: Any, where: str) -> Self:
