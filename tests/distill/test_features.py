@@ -2,36 +2,48 @@
 
 import pytest
 import torch
-from crossmodal.distill.features import forward, tap_channels
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+
+from crossmodal.distill import forward, tap_channels
 
 COMMON = {
     "n_stages": 3,
     "features_per_stage": [4, 6, 8],
-    "conv_op": torch.nn.Conv3d,
     "kernel_sizes": 3,
     "strides": [1, 2, 2],
     "num_classes": 3,
     "n_conv_per_stage_decoder": [1, 1],
     "conv_bias": True,
-    "norm_op": torch.nn.InstanceNorm3d,
     "norm_op_kwargs": {"eps": 1e-5, "affine": True},
     "nonlin": torch.nn.LeakyReLU,
     "nonlin_kwargs": {"inplace": True},
     "deep_supervision": True,
 }
+OPERATIONS = {
+    2: {"conv_op": torch.nn.Conv2d, "norm_op": torch.nn.InstanceNorm2d},
+    3: {"conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d},
+}
+
+
+@pytest.fixture(params=[2, 3], ids=["2D", "3D"])
+def dims(request: pytest.FixtureRequest) -> int:
+    return request.param
 
 
 @pytest.fixture(params=["plain", "residual"])
-def network(request: pytest.FixtureRequest) -> torch.nn.Module:
+def network(request: pytest.FixtureRequest, dims: int) -> torch.nn.Module:
     torch.manual_seed(0)
     if request.param == "plain":
-        return PlainConvUNet(input_channels=2, n_conv_per_stage=[1, 1, 1], **COMMON)
-    return ResidualEncoderUNet(input_channels=2, n_blocks_per_stage=[1, 1, 1], **COMMON)
+        return PlainConvUNet(input_channels=2, n_conv_per_stage=[1, 1, 1], **COMMON, **OPERATIONS[dims])
+    return ResidualEncoderUNet(input_channels=2, n_blocks_per_stage=[1, 1, 1], **COMMON, **OPERATIONS[dims])
 
 
-def test_outputs_are_the_network_s_own(network: torch.nn.Module) -> None:
-    images = torch.randn(2, 2, 16, 16, 16)
+@pytest.fixture
+def images(dims: int) -> torch.Tensor:
+    return torch.randn(2, 2, *[16] * dims, generator=torch.Generator().manual_seed(0))
+
+
+def test_outputs_are_the_network_s_own(network: torch.nn.Module, images: torch.Tensor) -> None:
     for ours, theirs in zip(forward(network, images).outputs, network(images), strict=True):
         assert torch.equal(ours, theirs)
     network.decoder.deep_supervision = False
@@ -50,21 +62,40 @@ def test_outputs_are_the_network_s_own(network: torch.nn.Module) -> None:
         ("decoder.1", 4, 16),
     ],
 )
-def test_each_tap_has_its_tensor(network: torch.nn.Module, tap: str, channels: int, size: int) -> None:
-    (tensor,) = forward(network, torch.randn(1, 2, 16, 16, 16)).at(tap)
-    assert tuple(tensor.shape) == (1, channels, size, size, size)
+def test_each_tap_has_its_tensor(
+    network: torch.nn.Module, images: torch.Tensor, tap: str, channels: int, size: int
+) -> None:
+    (tensor,) = forward(network, images).at(tap)
+    assert tuple(tensor.shape) == (2, channels, *[size] * (images.ndim - 2))
     assert tap_channels(network, tap) == [channels]
 
 
-def test_the_star_means_all_stages(network: torch.nn.Module) -> None:
-    features = forward(network, torch.randn(1, 2, 16, 16, 16))
+def test_the_star_means_all_stages(network: torch.nn.Module, images: torch.Tensor) -> None:
+    features = forward(network, images)
     assert len(features.at("encoder.*")) == 3
     assert tap_channels(network, "encoder.*") == [4, 6, 8]
     assert tap_channels(network, "decoder.*") == [6, 4]
 
 
-def test_without_skip_connections_only_the_bottleneck_reaches_the_output(network: torch.nn.Module) -> None:
-    images = torch.randn(1, 2, 16, 16, 16)
+@pytest.mark.parametrize("tap", ["encoder.3", "decoder.2", "decoder.-1", "decodr.0", "encoder", "neck.*", ""])
+def test_a_tap_that_is_not_there_is_a_value_error(network: torch.nn.Module, tap: str) -> None:
+    with pytest.raises(ValueError, match=r"no tap '.*' here: .* encoder.0 to encoder.2, decoder.0 to decoder.1"):
+        tap_channels(network, tap)
+
+
+def test_detached_features_have_no_gradient(network: torch.nn.Module, images: torch.Tensor) -> None:
+    features = forward(network, images)
+    detached = features.detached()
+    assert features.outputs[0].requires_grad
+    for part in ("encoder", "decoder", "outputs"):
+        for kept, original in zip(getattr(detached, part), getattr(features, part), strict=True):
+            assert not kept.requires_grad
+            assert torch.equal(kept, original)
+
+
+def test_without_skip_connections_only_the_bottleneck_reaches_the_output(
+    network: torch.nn.Module, images: torch.Tensor
+) -> None:
     features = forward(network, images, skip_connections=False)
     gradients = torch.autograd.grad(features.outputs[0].sum(), features.encoder, allow_unused=True)
     assert gradients[-1] is not None
@@ -80,7 +111,7 @@ def test_without_skip_connections_only_the_bottleneck_reaches_the_output(network
     assert torch.allclose(decoder.seg_layers[-1](below), features.outputs[0], atol=1e-6)
 
 
-def test_a_gradient_at_an_in_place_activation_is_whole(network: torch.nn.Module) -> None:
-    features = forward(network, torch.randn(1, 2, 16, 16, 16))
+def test_a_gradient_at_an_in_place_activation_is_whole(network: torch.nn.Module, images: torch.Tensor) -> None:
+    features = forward(network, images)
     gradients = torch.autograd.grad(features.outputs[0].pow(2).sum(), [*features.encoder, *features.decoder])
     assert all(gradient.abs().sum() > 0 for gradient in gradients)

@@ -1,10 +1,12 @@
 """Class-mean images, labels from regions, and random modality subsets."""
 
 import numpy as np
+import pytest
 import torch
-from crossmodal.distill.inputs import class_mean, drop_modalities, labels_from_regions, random_subsets
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossmodal.distill import class_mean, drop_modalities, labels_from_regions, random_subsets
 
 
 def test_labels_behind_nested_regions() -> None:
@@ -13,11 +15,11 @@ def test_labels_behind_nested_regions() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**16))
-def test_class_mean_against_a_loop(seed: int) -> None:
+@given(seed=st.integers(0, 2**16), size=st.sampled_from([(3, 4, 5), (6, 7)]))
+def test_class_mean_against_a_loop(seed: int, size: tuple[int, ...]) -> None:
     rng = np.random.default_rng(seed)
-    images = rng.normal(size=(2, 3, 3, 4, 5))
-    labels = rng.integers(0, 4, size=(2, 1, 3, 4, 5))
+    images = rng.normal(size=(2, 3, *size))
+    labels = rng.integers(0, 4, size=(2, 1, *size))
     expected = np.zeros_like(images)
     for sample in range(2):
         for channel in range(3):
@@ -27,6 +29,8 @@ def test_class_mean_against_a_loop(seed: int) -> None:
                 expected[sample, channel][mask] = mean
     found = class_mean(torch.from_numpy(images), torch.from_numpy(labels)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-7)
+    two = class_mean(torch.from_numpy(images), torch.from_numpy(labels), classes=2).numpy()
+    np.testing.assert_allclose(two, np.where(labels < 2, expected, 0), atol=1e-7)
 
 
 def test_class_mean_is_the_same_twice() -> None:
@@ -61,3 +65,10 @@ def test_dropped_modalities_are_zero_and_the_others_untouched() -> None:
     assert torch.equal(shown[0, 0], images[0, 0])
     assert shown[0, 1].abs().sum() == 0
     assert torch.equal(shown[1, 3], images[1, 3])
+
+
+def test_shapes_that_do_not_fit_are_a_value_error() -> None:
+    with pytest.raises(ValueError, match=r"should be \(B, 1, ...\)"):
+        class_mean(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4))
+    with pytest.raises(ValueError, match=r"should be \(B, 4\)"):
+        drop_modalities(torch.zeros(2, 4, 4, 4), torch.ones(2, 3, dtype=torch.bool))

@@ -1,7 +1,7 @@
-"""Taps: the features of a U-Net at named places, from one forward pass and without hooks.
+"""Taps: the features of a U-Net at named places, from one forward pass and without hooks, in 2D or 3D.
 
-The taps are `bottleneck`, `penultimate`, `logits`, `encoder.N` (0 is the full resolution) and `decoder.N`
-(0 is the lowest resolution, the order of computation); a star in the place of N means all of them.
+The taps are `bottleneck`, `penultimate`, `logits`, `encoder.N` (0 has the full resolution) and `decoder.N` (0 has
+the lowest resolution: it is computed first). `encoder.*` and `decoder.*` are all stages.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Features:
 
     Attributes:
         encoder: outputs of the encoder's stages, (B, C_i, ...) each; the last is the bottleneck.
-        decoder: outputs of the decoder's stages; the last is the penultimate one, at full resolution.
+        decoder: outputs of the decoder's stages, (B, C_i, ...) each; the last is the penultimate layer.
         outputs: logits of each deep-supervision scale, (B, regions, ...), full resolution first.
     """
 
@@ -25,16 +25,22 @@ class Features:
     outputs: list[Tensor]
 
     def at(self, tap: str) -> list[Tensor]:
-        """The tensors at a tap: one, or all stages for `encoder.*` and `decoder.*`."""
+        """The tensors at a tap: one, or those of all stages for `encoder.*` and `decoder.*`.
+
+        Raises:
+            ValueError: the network has no such tap.
+        """
+        named = {"bottleneck": self.encoder[-1:], "penultimate": self.decoder[-1:], "logits": self.outputs[:1]}
+        if tap in named:
+            return named[tap]
         part, _, stage = tap.partition(".")
-        if part == "bottleneck":
-            return [self.encoder[-1]]
-        if part == "penultimate":
-            return [self.decoder[-1]]
-        if part == "logits":
-            return [self.outputs[0]]
-        stages = self.encoder if part == "encoder" else self.decoder
-        return stages if stage == "*" else [stages[int(stage)]]
+        stages = {"encoder": self.encoder, "decoder": self.decoder}.get(part, [])
+        if stage == "*" and stages:
+            return stages
+        if not (stage.isdigit() and int(stage) < len(stages)):
+            numbers = [f"{part}.0 to {part}.{len(getattr(self, part)) - 1}" for part in ("encoder", "decoder")]
+            raise ValueError(f"no tap '{tap}' here: there are {', '.join((*named, *numbers))}")
+        return [stages[int(stage)]]
 
     def detached(self) -> "Features":
         """The same features without their gradient."""
@@ -42,15 +48,15 @@ class Features:
 
 
 def forward(network: nn.Module, images: Tensor, skip_connections: bool = True) -> Features:
-    """Run a plain or residual-encoder U-Net and keep what it computes on the way.
+    """Run a plain or residual-encoder U-Net and keep the features of each stage.
 
-    This is `UNetDecoder.forward` of dynamic-network-architectures, which throws the stages away. A network
-    without skip connections gets zeros in their place: the same function as a decoder that has none.
+    This repeats `UNetDecoder.forward` of dynamic-network-architectures, which returns the outputs alone.
 
     Args:
-        network: a U-Net with nnU-Net's `encoder` and `decoder`.
-        images: (B, C, X, Y, Z).
-        skip_connections: whether the decoder sees the encoder's stages above the bottleneck.
+        network: a U-Net with the `encoder` and `decoder` of dynamic-network-architectures (nnU-Net's).
+        images: (B, C, X, Y) or (B, C, X, Y, Z).
+        skip_connections: False gives the decoder zeros in place of the encoder's stages above the bottleneck: the
+            same function as a decoder without skip connections.
     """
     decoder = network.decoder
     encoder = network.encoder(images)
@@ -67,9 +73,15 @@ def forward(network: nn.Module, images: Tensor, skip_connections: bool = True) -
 
 
 def tap_channels(network: nn.Module, tap: str) -> list[int]:
-    """Number of feature channels at a tap, one for each tensor that `Features.at` returns."""
+    """Number of channels at a tap, one for each tensor that `Features.at` returns.
+
+    Args:
+        network: as for `forward`.
+        tap: name of the tap.
+
+    Raises:
+        ValueError: the network has no such tap.
+    """
     encoder = list(network.encoder.output_channels)
-    decoder = encoder[-2::-1]
-    regions = network.decoder.seg_layers[-1].out_channels
-    sizes = Features(encoder, decoder, [regions])  # the same names lead to the channels as to the tensors
-    return sizes.at(tap)
+    # The names of taps select from lists of channels as they do from lists of tensors.
+    return Features(encoder, encoder[-2::-1], [network.decoder.seg_layers[-1].out_channels]).at(tap)

@@ -1,16 +1,13 @@
-"""What a network is shown: a modality subset, random subsets, or class-mean images."""
+"""What a network is given: a modality subset, random subsets, or class-mean images."""
 
 import torch
 from torch import Tensor
 
-from crossmodal.domain import MODALITIES, all_subsets, channels_of, parse_subset
-
-# nnU-Net's internal labels, from the nested regions WT, TC, ET: 0 background, 1 oedema, 2 necrosis, 3 enhancing.
-NUMBER_OF_LABELS = 4
+from crossmodal.domain import MODALITIES, NUMBER_OF_LABELS, all_subsets, channels_of, parse_subset
 
 
 def labels_from_regions(regions: Tensor) -> Tensor:
-    """The mutually exclusive labels behind nnU-Net's nested region targets.
+    """The mutually exclusive labels of nnU-Net's nested region targets.
 
     Args:
         regions: (B, 3, ...) of booleans or 0/1, in the order WT, TC, ET.
@@ -21,21 +18,27 @@ def labels_from_regions(regions: Tensor) -> Tensor:
     return regions.to(torch.uint8).sum(1, keepdim=True, dtype=torch.uint8)
 
 
-def class_mean(images: Tensor, labels: Tensor) -> Tensor:
+def class_mean(images: Tensor, labels: Tensor, classes: int = NUMBER_OF_LABELS) -> Tensor:
     """Class-mean images of SIKD (Dong et al. 2025, arXiv 2409.17503): each voxel gets its class's mean intensity.
 
     For each sample, channel and class, background included: sum(image · mask) / (sum(mask) + 1e-8).
 
     Args:
         images: (B, C, ...).
-        labels: (B, 1, ...) of integers 0 to 3.
+        labels: (B, 1, ...) of integers; a voxel that is not 0 to classes − 1 becomes 0.
+        classes: number of classes.
 
     Returns:
-        (B, C, ...), piecewise constant over the classes.
+        (B, C, ...), constant within each class.
+
+    Raises:
+        ValueError: the labels are not (B, 1, ...) of the images' size.
     """
+    if labels.shape != (len(images), 1, *images.shape[2:]):
+        raise ValueError(f"labels are {tuple(labels.shape)}, images {tuple(images.shape)}: they should be (B, 1, ...)")
     result = torch.zeros_like(images)
     dims = tuple(range(2, images.ndim))
-    for label in range(NUMBER_OF_LABELS):
+    for label in range(classes):
         mask = (labels == label).to(images.dtype)
         mean = (images * mask).sum(dims, keepdim=True) / (mask.sum(dims, keepdim=True) + 1e-8)
         result += mean * mask
@@ -45,8 +48,10 @@ def class_mean(images: Tensor, labels: Tensor) -> Tensor:
 def random_subsets(batch_size: int, seed: int) -> Tensor:
     """Which modalities each sample keeps: one of the 15 subsets, all equally likely.
 
-    The draw depends on `seed` alone, so it neither disturbs the stream of the augmentation nor needs to be
-    saved to resume a training.
+    Args:
+        batch_size: number of samples, B.
+        seed: the draw depends on it alone. So the random stream of the augmentation is left as it is, and a
+            training that resumes needs no saved state of this one.
 
     Returns:
         (B, 4) of booleans.
@@ -62,7 +67,12 @@ def drop_modalities(images: Tensor, keep: Tensor) -> Tensor:
     Args:
         images: (B, 4, ...).
         keep: (B, 4) of booleans.
+
+    Raises:
+        ValueError: `keep` is not (B, 4).
     """
+    if keep.shape != images.shape[:2]:
+        raise ValueError(f"'keep' is {tuple(keep.shape)}, images {tuple(images.shape)}: it should be (B, 4)")
     return images * keep.to(images).reshape(*keep.shape, *[1] * (images.ndim - 2))
 
 

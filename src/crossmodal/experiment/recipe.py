@@ -3,19 +3,18 @@
 No torch here: the workflow reads recipes before any job runs.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from crossmodal.data import METHODS, SCHEMAS
+from crossmodal.data import METHODS
 from crossmodal.domain import ALL
 from crossmodal.errors import UserError, nearest
+from crossmodal.experiment.options import fault, known_losses
 from crossmodal.experiment.validation import Model, read_yaml
 
 TAP = re.compile(r"bottleneck|penultimate|logits|(encoder|decoder)\.(\d+|\*)")
@@ -26,11 +25,12 @@ FOR_READERS = {"title", "source", "choice"}
 class Teacher(Model):
     """Who teaches, and what the teacher sees."""
 
-    trained: Literal["jointly", "beforehand", "itself"] = Field(
-        description="jointly: in the same iterations; beforehand: frozen; itself: the student on all modalities."
-    )
-    method: str = Field("teacher", description="The method whose network teaches, when it is trained beforehand.")
-    sees: Literal["all", "same"] = Field("all", description="all: the four modalities; same: the student's.")
+    trained: Literal["jointly", "beforehand", "itself"]
+    """jointly: in the same iterations; beforehand: frozen; itself: the student on all modalities."""
+    method: str = "teacher"
+    """The method whose network teaches, when it is trained beforehand."""
+    sees: Literal["all", "same"] = "all"
+    """all: the four modalities; same: the student's."""
 
 
 class Term(Model):
@@ -38,12 +38,13 @@ class Term(Model):
 
     model_config = ConfigDict(extra="allow")
 
-    at: str = Field(
-        description="bottleneck, penultimate, logits, encoder.N, decoder.N, or encoder.* and decoder.* for all stages "
-        "(0 is the first that is computed)."
-    )
-    loss: str = Field(description="Name of a loss (docs/methods.md lists them with their options).")
-    weight: int | float = Field(1, ge=0, description="Weight of this term.")
+    at: str
+    """bottleneck, penultimate, logits, encoder.N, decoder.N, or encoder.* and decoder.* for all stages (0 is the first
+    that is computed)."""
+    loss: str
+    """Name of a loss (docs/methods.md lists them with their options)."""
+    weight: int | float = Field(1, ge=0)
+    """Weight of this term."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -62,47 +63,43 @@ class Term(Model):
             if name not in options:
                 known = {*options, "at", "loss", "weight"}
                 raise ValueError(f"the loss '{self.loss}' has no option '{name}': {nearest(name, known)}")
-            if not _has_type(value, options[name]["type"]):
-                raise ValueError(f"the option '{name}' should be of type {' or '.join(options[name]['type'])}")
+            if problem := fault(value, options[name]):
+                raise ValueError(f"the option '{name}' {problem}")
         return self
 
 
 class Recipe(Model):
     """A method as data: who teaches, when, what the teacher sees, and what is matched where."""
 
-    title: str = Field(description="Name of the method in figures and tables.")
-    source: str = Field(description="The paper, with its doi, or 'ours'.")
-    choice: str | list[str] = Field([], description="What the source leaves open and we chose.")
-    role: Literal["student", "teacher"] = Field(
-        "student",
-        description="Which generator initialises the network: a joint teacher and the method 'teacher' start from the "
-        "same weights.",
-    )
-    modalities: Literal["given", "all", "any"] = Field(
-        "given",
-        description="given: one network for each subset; all: always the four; any: one network for all 15 subsets, "
-        "trained on random ones.",
-    )
-    input: Literal["modalities", "class_mean"] = Field(
-        "modalities",
-        description="class_mean: images whose voxels hold their class's mean, which reads the ground truth; such a "
-        "network is never predicted or scored.",
-    )
-    skip_connections: bool = Field(True, description="false: the decoder sees the bottleneck alone.")
-    seg_loss: Literal["nnunet", "cross_entropy"] = Field(
-        "nnunet", description="nnunet: Dice and cross-entropy with deep supervision; cross_entropy: without the Dice."
-    )
-    seg_weight: int | float = Field(1, ge=0, description="Weight of the student's segmentation loss.")
-    update: Literal["together", "successive"] = Field(
-        "together",
-        description="together: one backward for teacher and student; successive: the teacher's step first, then the "
-        "student's against its fresh features.",
-    )
-    stop_gradient: Literal["none", "teacher"] = Field(
-        "none", description="teacher: the distillation sends no gradient into a jointly trained teacher."
-    )
-    teacher: Teacher | None = Field(None, description="Who teaches; null for nobody.")
-    distill: list[Term] = Field([], description="What is matched where; the terms are added up.")
+    title: str
+    """Name of the method in figures and tables."""
+    source: str
+    """The paper, with its doi, or 'ours'."""
+    choice: str | list[str] = Field([])
+    """What the source leaves open and we chose."""
+    role: Literal["student", "teacher"] = "student"
+    """Which generator initialises the network: a joint teacher and the method 'teacher' start from the same weights."""
+    modalities: Literal["given", "all", "any"] = "given"
+    """given: one network for each subset; all: always the four; any: one network for all 15 subsets, trained on random
+    ones."""
+    input: Literal["modalities", "class_mean"] = "modalities"
+    """class_mean: images whose voxels hold their class's mean, which reads the ground truth; such a network is never
+    predicted or scored."""
+    skip_connections: bool = True
+    """false: the decoder sees the bottleneck alone."""
+    seg_loss: Literal["nnunet", "cross_entropy"] = "nnunet"
+    """nnunet: Dice and cross-entropy with deep supervision; cross_entropy: without the Dice."""
+    seg_weight: int | float = Field(1, ge=0)
+    """Weight of the student's segmentation loss."""
+    update: Literal["together", "successive"] = "together"
+    """together: one backward for teacher and student; successive: the teacher's step first, then the student's against
+    its fresh features."""
+    stop_gradient: Literal["none", "teacher"] = "none"
+    """teacher: the distillation sends no gradient into a jointly trained teacher."""
+    teacher: Teacher | None = None
+    """Who teaches; null for nobody."""
+    distill: list[Term] = Field([])
+    """What is matched where; the terms are added up."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -190,18 +187,6 @@ class Recipe(Model):
                     f"{where}: the tap '{term.at}' is not in this network: its {part} has the stages 0 to {last} "
                     f"(the budget sets the network)"
                 )
-
-
-@cache
-def known_losses() -> dict[str, dict[str, Any]]:
-    """Each loss with its description and options, as `make schemas` wrote them from the classes, without torch."""
-    return json.loads((SCHEMAS / "losses.json").read_text(encoding="utf-8"))
-
-
-def _has_type(value: Any, kinds: list[str]) -> bool:
-    types = {"number": (int, float), "integer": int, "boolean": bool, "string": str, "null": type(None)}
-    wanted = [types[kind] for kind in kinds]
-    return any(isinstance(value, kind) for kind in wanted) and (not isinstance(value, bool) or "boolean" in kinds)
 
 
 def load(name: str, folders: Sequence[Path] = (), overrides: Mapping[str, Any] | None = None) -> Recipe:
