@@ -1,6 +1,6 @@
-"""Scoring of one full-size case that is measured: all metrics of ours, or surface-distance called plainly.
+"""Scoring of one full-size case, measured: all metrics of ours, or surface-distance as it is installed.
 
-python bench/scoring.py '{"kind": "ours", ...}'      once for each line on stdin
+python bench/scoring.py '{"kind": "ours", ...}'      scores once for each line on stdin
 """
 
 import json
@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from measure import answers_only, serve
-
-REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
 
 
 def ours(reference: Path, prediction: Path) -> Callable[[], list[float]]:
@@ -27,27 +25,22 @@ def plain(reference: Path, prediction: Path) -> Callable[[], list[float]]:
     import numpy as np
     import surface_distance
 
+    from crossmodal.domain import regions_of
+
     def work() -> list[float]:
         images = [nibabel.load(path) for path in (reference, prediction)]
         volumes = [np.asanyarray(image.dataobj) for image in images]
-        spacing = images[0].header.get_zooms()[:3]
         found = []
-        for labels in REGIONS.values():
+        for labels in regions_of("brats2020").values():
             masks = [np.isin(volume, labels) for volume in volumes]
-            distances = surface_distance.compute_surface_distances(*masks, spacing)
+            distances = surface_distance.compute_surface_distances(*masks, images[0].header.get_zooms()[:3])
             found.append(float(surface_distance.compute_robust_hausdorff(distances, 95)))
         return found
 
     return work
 
 
-def main() -> None:
-    """Read the party from the command line, and score when told to."""
-    party = json.loads(sys.argv[1])
-    answers_only()
-    make = ours if party["kind"] == "ours" else plain
-    serve(make(Path(party["reference"]), Path(party["prediction"])))
-
-
 if __name__ == "__main__":
-    main()
+    process = json.loads(sys.argv[1])
+    answers_only()
+    serve({"ours": ours, "plain": plain}[process["kind"]](Path(process["reference"]), Path(process["prediction"])))

@@ -21,14 +21,12 @@ class Cohort:
         self.rows = []
 
     def add(self, case, reference, prediction=None, release="brats2020", cohort="site", split="test", **nifti):
-        seg = (
-            ""
-            if reference is None
-            else write_nifti(self.folder / "seg" / cohort / f"{case}.nii.gz", reference, **nifti)
-        )
-        self.rows.append([cohort, case, f"patient-{case}", release, split, "", "", "", "", "", str(seg), ""])
-        header = ["cohort", "case", "patient", "release", "split", "fold", "t1", "t1ce", "t2", "flair", "seg", "sha256"]
-        pd.DataFrame(self.rows, columns=header).to_csv(self.cases, index=False)
+        seg = self.folder / "seg" / cohort / f"{case}.nii.gz"
+        if reference is not None:
+            write_nifti(seg, reference, **nifti)
+        row = {"cohort": cohort, "case": case, "patient": f"patient-{case}", "release": release, "split": split}
+        self.rows.append(row | {"seg": "" if reference is None else seg})
+        pd.DataFrame(self.rows).to_csv(self.cases, index=False)
         if prediction is not None:
             self.predict(case, prediction, **nifti)
 

@@ -25,30 +25,23 @@ def scores(reference, prediction, spacing=MM):
     return found.dice, found.hd95_mm, found.scored, found.missed, found.false_positives
 
 
-NOTHING, ONE = cubes(), cubes((6, 6, 6))
+NOTHING, ONE, SMALL = cubes(), cubes((6, 6, 6)), cubes((30, 6, 6), edge=3)  # SMALL: 27 mm³
 
 
-def test_both_empty():
-    assert scores(NOTHING, NOTHING) == (1, 0, 0, 0, 0)
-
-
-def test_missed_lesion():
-    assert scores(ONE, NOTHING) == (0, 374, 1, 1, 0)
-
-
-def test_false_positive_in_an_empty_reference():
-    assert scores(NOTHING, ONE) == (0, 374, 0, 0, 1)
-
-
-def test_false_positive_beside_a_perfect_lesion():
-    assert scores(ONE, cubes((6, 6, 6), (30, 6, 6))) == (0.5, 187, 1, 0, 1)
-
-
-def test_small_reference_lesion_is_not_scored_but_excuses_a_prediction_on_it():
-    small = cubes((30, 6, 6), edge=3)  # 27 mm³
-    assert scores(ONE | small, ONE) == (1, 0, 1, 0, 0)
-    assert scores(ONE | small, ONE | small) == (1, 0, 1, 0, 0)
-    assert scores(small, NOTHING) == (1, 0, 0, 0, 0)
+@pytest.mark.parametrize(
+    ("reference", "prediction", "expected"),
+    [
+        pytest.param(NOTHING, NOTHING, (1, 0, 0, 0, 0), id="both empty"),
+        pytest.param(ONE, NOTHING, (0, 374, 1, 1, 0), id="missed lesion"),
+        pytest.param(NOTHING, ONE, (0, 374, 0, 0, 1), id="false positive in an empty reference"),
+        pytest.param(ONE, cubes((6, 6, 6), (30, 6, 6)), (0.5, 187, 1, 0, 1), id="false positive beside a lesion"),
+        pytest.param(ONE | SMALL, ONE, (1, 0, 1, 0, 0), id="a small lesion is not scored"),
+        pytest.param(ONE | SMALL, ONE | SMALL, (1, 0, 1, 0, 0), id="a prediction on a small lesion is not false"),
+        pytest.param(SMALL, NOTHING, (1, 0, 0, 0, 0), id="a small lesion alone"),
+    ],
+)
+def test_by_hand(reference, prediction, expected):
+    assert scores(reference, prediction) == expected
 
 
 def test_threshold_is_a_volume_and_the_limit_itself_is_left_out():

@@ -45,15 +45,8 @@ def test_every_number_of_a_table(cohort):
             for s in (seed, seed + 10 * (seed != 1))
         ]
         lesion_dice, lesion_hd95, *_ = naive.lesion_wise(*masks, spacing)
-        expected = [
-            naive.dice(*masks),
-            naive.dice(*masks),
-            naive.hd95(*masks, spacing, 373.13),
-            lesion_dice,
-            lesion_hd95,
-            masks[0].sum() * 0.003,
-            masks[1].sum() * 0.003,
-        ]
+        dice, volumes = naive.dice(*masks), [mask.sum() * 0.003 for mask in masks]
+        expected = [dice, dice, naive.hd95(*masks, spacing, 373.13), lesion_dice, lesion_hd95, *volumes]
         assert list(row[3:10]) == pytest.approx(expected, rel=1e-8)
 
 
@@ -138,37 +131,29 @@ def truncated(path):
     path.write_bytes(path.read_bytes()[:-40])
 
 
+# Of case0's prediction: its values, how it is written, and what the message says after the file's name.
+PREDICTED = {
+    "other shape": (labels(0)[1:], {}, r"has the shape \(15, 14, 12\)"),
+    "four dimensions": (labels(0)[..., None], {}, ".*3D label map"),
+    "foreign label": (labels(0, (1, 2, 3)), {}, "holds 3, but the labels of brats2020 are 0, 1, 2, 4"),
+    "no whole number": (labels(0) * np.float32(0.5), {}, r"holds 0\.5"),
+    "not a number": (np.full(SHAPE, np.nan, np.float32), {}, "holds nan"),
+    "other spacing": (labels(0), {"spacing": (1, 1, 3)}, "voxels run RAS at 1 × 1 × 3 mm"),
+    "flipped": (labels(0), {"affine": np.diag([-1.0, -1.0, 1.0, 1.0])}, "voxels run LPS"),
+}
 MISTAKES = {
+    **{
+        name: (lambda c, values=values, nifti=nifti: c.predict("case0", values, **nifti), rf"case0\.nii\.gz: {message}")
+        for name, (values, nifti, message) in PREDICTED.items()
+    },
     "unknown case": (lambda c: c.predict("case9", labels(0)), r"case9\.nii\.gz: .*no case 'case9'.*did you mean 'case"),
-    "other shape": (lambda c: c.predict("case0", labels(0)[1:]), r"case0\.nii\.gz: has the shape \(15, 14, 12\)"),
-    "four dimensions": (lambda c: c.predict("case0", labels(0)[..., None]), r"case0\.nii\.gz: .*3D label map"),
-    "not an image": (lambda c: (c.predictions / "case0.nii.gz").write_text("hello"), r"case0\.nii\.gz: cannot be read"),
-    "empty file": (lambda c: (c.predictions / "case0.nii.gz").write_bytes(b""), r"case0\.nii\.gz: cannot be read"),
-    "truncated": (lambda c: truncated(c.predict("case0", labels(0))), r"case0\.nii\.gz: cannot be read"),
-    "foreign label": (
-        lambda c: c.predict("case0", labels(0, (1, 2, 3))),
-        r"case0\.nii\.gz: holds 3, but the labels of brats2020 are 0, 1, 2, 4",
-    ),
-    "no whole number": (lambda c: c.predict("case0", labels(0) * np.float32(0.5)), r"case0\.nii\.gz: holds 0\.5"),
-    "not a number": (lambda c: c.predict("case0", np.full(SHAPE, np.nan, np.float32)), r"case0\.nii\.gz: holds nan"),
-    "other spacing": (
-        lambda c: c.predict("case0", labels(0), spacing=(1, 1, 3)),
-        r"case0\.nii\.gz: voxels run RAS at 1 × 1 × 3 mm",
-    ),
-    "flipped": (
-        lambda c: c.predict("case0", labels(0), affine=np.diag([-1.0, -1.0, 1.0, 1.0])),
-        r"case0\.nii\.gz: voxels run LPS",
-    ),
-    "damaged reference": (
-        lambda c: truncated(c.folder / "seg" / "site" / "case0.nii.gz"),
-        r"seg/site/case0\.nii\.gz: cannot",
-    ),
-    "missing reference": (
-        lambda c: (c.folder / "seg" / "site" / "case0.nii.gz").unlink(),
-        r"seg/site/case0\.nii\.gz: cannot",
-    ),
-    "nothing predicted": (lambda c: (c.predictions / "case0.nii.gz").unlink(), r"predictions: no \.nii\.gz file"),
-    "no folder": (lambda c: c.predictions.rename(c.folder / "elsewhere"), r"predictions: no such folder"),
+    "not an image": (lambda c: c.prediction.write_text("hello"), r"case0\.nii\.gz: cannot be read"),
+    "empty file": (lambda c: c.prediction.write_bytes(b""), r"case0\.nii\.gz: cannot be read"),
+    "truncated": (lambda c: truncated(c.prediction), r"case0\.nii\.gz: cannot be read"),
+    "damaged reference": (lambda c: truncated(c.reference), r"seg/site/case0\.nii\.gz: cannot"),
+    "missing reference": (lambda c: c.reference.unlink(), r"seg/site/case0\.nii\.gz: cannot"),
+    "nothing predicted": (lambda c: c.prediction.unlink(), r"predictions: no \.nii\.gz file"),
+    "no folder": (lambda c: c.predictions.rename(c.folder / "elsewhere"), "predictions: no such folder"),
     "no table": (lambda c: c.cases.unlink(), r"cases\.csv: cannot be read"),
     "another table": (lambda c: c.cases.write_text("a,b\n1,2\n"), r"cases\.csv: lacks the column cohort"),
     "unknown release": (
@@ -184,6 +169,8 @@ MISTAKES = {
 def test_mistakes_are_named(cohort, mistake, workers):
     cohort.add("case0", labels(0), labels(0))
     cohort.add("case1", labels(1), None if mistake == "nothing predicted" else labels(1))
+    cohort.prediction = cohort.predictions / "case0.nii.gz"
+    cohort.reference = cohort.folder / "seg" / "site" / "case0.nii.gz"
     make, message = MISTAKES[mistake]
     make(cohort)
     with pytest.raises(UserError, match=message):
@@ -214,16 +201,8 @@ def real_pairs(real_cases, tmp_path_factory):
         for speck in np.random.default_rng(number).integers(50, 150, (number * 4, 3)).clip(max=140):
             prediction[tuple(slice(place, place + 3) for place in speck)] = 4
         write_nifti(folder / "predictions" / f"{case.name}.nii.gz", prediction, affine=image.affine)
-        rows.append(
-            {
-                "cohort": "real",
-                "case": case.name,
-                "patient": case.name,
-                "release": "brats2021",
-                "split": "test",
-                "seg": seg,
-            }
-        )
+        case = {"cohort": "real", "case": case.name, "patient": case.name, "release": "brats2021"}
+        rows.append(case | {"split": "test", "seg": seg})
     pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
     return find_jobs(folder / "predictions", folder / "cases.csv")
 
