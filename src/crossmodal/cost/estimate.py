@@ -1,34 +1,27 @@
-"""What an experiment costs before it is submitted: trainings, GPU hours by method, wall time, disk.
+"""What an experiment costs before it is submitted: GPU hours by method, wall time, disk.
 
-Times come from measurements of the same network alone (a run's tables, or `make bench`); the trainings follow from
-the config. Waiting in a queue, preprocessing, prediction and scoring are not in the hours.
+Times come from steps of the same network (`step_times`, `published`); the trainings follow from the config. Waiting in
+a queue, preprocessing, prediction and scoring are not in the hours.
 """
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from crossmodal.experiment.config import model_subset, read_yaml, resolve, scored_subsets
-from crossmodal.experiment.recipe import teacher_of
+from crossmodal.cost.network import parameters
+from crossmodal.cost.step_times import StepTime, step_time
 from crossmodal.errors import UserError
-from crossmodal.cost.step_times import StepTime, kind_of, step_time
+from crossmodal.experiment.config import Resolved, resolve
+from crossmodal.experiment.layout import CASES, Training
+from crossmodal.experiment.runs import predictions, trainings
+from crossmodal.experiment.validation import read_yaml
 
-# The box around the brain, to which nnU-Net crops: mean of three BraTS 2021 cases (3.1 to 4.3).
+NOT_THERE_YET = "."  # stands for the folder of a paper's data that nobody has given yet
+# nnU-Net crops to a box around the brain: mean of three BraTS 2021 cases (3.1 to 4.3).
 BRAIN_BOX_MM3 = 3.6e6
 PREDICTION_MB = 0.1  # a compressed segmentation; those of smoke networks reach 0.5
-
-
-@dataclass(frozen=True, order=True)
-class Training:
-    """One training of one network."""
-
-    method: str
-    modalities: str
-    seed: int
-    fold: int
 
 
 @dataclass(frozen=True)
@@ -37,18 +30,19 @@ class Estimate:
 
     method: str
     trainings: int
-    networks: int
     hours: tuple[float, float, float]
     basis: str
 
 
-def read_config(files: list[Path], changes: list[str], workflow: Path) -> dict:
-    """The resolved config that Snakemake would see for these --configfile and --config; config.yaml without any.
+def read_config(files: list[Path], changes: list[str]) -> Resolved:
+    """The resolved config that Snakemake would see. A paper's data need not be there yet.
 
-    A paper's data need not be there yet.
+    Args:
+        files: as for --configfile; config.yaml if there is none.
+        changes: as for --config, each "key=value".
 
     Raises:
-        UserError: as the workflow would.
+        UserError: a file or a change is wrong, as for the workflow.
     """
     given: dict = {}
     for path in files or [Path("config.yaml")]:
@@ -59,8 +53,8 @@ def read_config(files: list[Path], changes: list[str], workflow: Path) -> dict:
             raise UserError(f"--config {change}: write it as key=value, e.g. budget=study")
         given[key] = yaml.safe_load(value)
     if given.get("paper") and not given.get("brats") and given.get("budget") != "smoke":
-        given["brats"] = "."
-    return resolve(given, workflow)
+        given["brats"] = NOT_THERE_YET
+    return resolve(given)
 
 
 def _update(config: dict, other: dict) -> None:
@@ -71,49 +65,25 @@ def _update(config: dict, other: dict) -> None:
             config[key] = value
 
 
-def trainings(config: dict) -> dict[Training, Training | None]:
-    """Every training of an experiment, with the teacher that must be trained before it (teachers come first)."""
-    found: dict[Training, Training | None] = {}
+def hours_by_method(config: Resolved, known: list[StepTime]) -> list[Estimate]:
+    """Hours of each method's trainings.
 
-    def add(training: Training) -> Training:
-        needed = teacher_of(config["recipes"][training.method], training.modalities)
-        teacher = add(Training(*needed, training.seed, training.fold)) if needed else None
-        found.setdefault(training, teacher)
-        return training
-
-    for method in config["methods"]:
-        subsets = {model_subset(config, method, subset) for subset in scored_subsets(config, method)}
-        for subset in sorted(subsets):
-            for seed in config["seeds"]:
-                for fold in config["folds"]:
-                    add(Training(method, subset, seed, fold))
-    return found
-
-
-def hours_by_method(config: dict, measured: Iterable[StepTime]) -> list[Estimate] | None:
-    """Hours of each method's trainings; None when nothing was measured that says anything about them."""
-    measured = list(measured)
+    Args:
+        config: the resolved config.
+        known: times of its network on one device, at least one.
+    """
     estimates = []
     jobs = trainings(config)
     for method in dict.fromkeys(job.method for job in jobs):
-        recipe = config["recipes"][method]
-        time = step_time(method, recipe, measured)
-        if time is None:
-            return None
+        time = step_time(method, config.recipes[method], known)
         count = sum(job.method == method for job in jobs)
-        hours = tuple(count * seconds * steps(config) / 3600 for seconds in time.seconds)
-        estimates.append(Estimate(method, count, 2 if recipe["teacher"] else 1, hours, time.source))
+        hours = tuple(count * seconds * config.budget_settings.steps / 3600 for seconds in time.seconds)
+        estimates.append(Estimate(method, count, hours, time.source))
     return estimates
 
 
-def steps(config: dict) -> int:
-    """Training steps of one network."""
-    budget = config["budget_settings"]
-    return budget["epochs"] * budget["steps_per_epoch"]
-
-
-def wall_hours(config: dict, estimates: list[Estimate], gpus: int) -> tuple[float, float, float]:
-    """Time until the last training ends on so many GPUs, each training starting as soon as its teacher is there."""
+def wall_hours(config: Resolved, estimates: list[Estimate], gpus: int) -> tuple[float, float, float]:
+    """Hours until the last training ends on so many GPUs, when each starts as soon as its teacher is trained."""
     jobs = trainings(config)
     by_method = {estimate.method: estimate for estimate in estimates}
 
@@ -130,73 +100,47 @@ def wall_hours(config: dict, estimates: list[Estimate], gpus: int) -> tuple[floa
     return finish(0), finish(1), finish(2)
 
 
-def disk_gb(config: dict, cases: int | None) -> dict[str, float | None]:
-    """Gigabytes by what takes them: preprocessed arrays (noise hardly compresses), models, states, predictions.
+def disk_gb(config: Resolved, cases: int | None) -> dict[str, float | None]:
+    """Gigabytes of preprocessed arrays (noise hardly compresses), models, states and predictions.
 
-    The states of a training are deleted when it ends; their number is that of the trainings that run at a time,
-    so they are given for one.
+    The states of a training are deleted when it ends, so they are given for each training that runs.
+
+    Args:
+        config: the resolved config.
+        cases: of the training cohort; None when unknown.
     """
-    jobs, budget = trainings(config), config["budget_settings"]
-    weights = parameters(budget["features"], config["backbone"]) * 4 / 1e9
-    joint = any(kind_of(config["recipes"][job.method]) == "joint" for job in jobs)
-    spacing = budget["spacing"] or [1, 1, 1]
+    jobs, budget, split = trainings(config), config.budget_settings, config.split
+    weights = parameters(budget, config.backbone) * 4 / 1e9
+    joint = any(config.recipes[job.method].training_kind == "joint" for job in jobs)
+    spacing = budget.spacing or [1, 1, 1]
     voxels = BRAIN_BOX_MM3 / (spacing[0] * spacing[1] * spacing[2])
-    share = config["split"]["test_fraction"] or 1 / config["split"]["folds"]
-    predicted = sum(len(scored_subsets(config, method)) for method in config["methods"])
-    predicted *= len(config["seeds"]) * len(config["folds"])
+    share = split.test_fraction or 1 / split.folds
+    predicted = len(predictions(config)) / len(config.cohorts)
     # Two states are kept of each training, with weights and momentum of every network in it.
     return {
-        "preprocessed data": None if cases is None else cases * (1 - config["split"]["test_fraction"]) * voxels * 17e-9,
+        "preprocessed data": None if cases is None else cases * (1 - split.test_fraction) * voxels * 17e-9,
         "trained networks": len(jobs) * weights,
         "states, each running training": 2 * 2 * weights * (2 if joint else 1),
         "predictions": None if cases is None else predicted * cases * share * PREDICTION_MB / 1e3,
     }
 
 
-def parameters(features: list[int] | None, backbone: str) -> int:
-    """Weights of nnU-Net's network for four modalities and three regions.
+def count_cases(config: Resolved, results: Path) -> int | None:
+    """Cases of the training cohort, if they can be counted without reading them.
 
     Args:
-        features: of each stage; None for nnU-Net's own six.
-        backbone: plain (two convolutions a stage), or a residual-encoder preset.
+        config: the resolved config.
+        results: folder of experiments, where the cohort may have been read already.
     """
-    features = features or [32, 64, 128, 256, 320, 320]
-    total, before = 0, 4
-    blocks = [1, 3, 4, 6, 6, 6, 6, 6][: len(features)]
-    if backbone != "plain":
-        total += _convolution(4, features[0])  # the stem
-        before = features[0]
-    for stage, width in enumerate(features):
-        if backbone == "plain":
-            total += _convolution(before, width) + _convolution(width, width)
-        else:
-            total += _convolution(before, width) + (2 * blocks[stage] - 1) * _convolution(width, width)
-            total += before * width + 2 * width if before != width else 0  # the shortcut's 1 × 1 × 1
-        before = width
-    for width, below in zip(features[-2::-1], features[:0:-1], strict=True):
-        total += 8 * below * width + width  # transposed convolution
-        total += _convolution(2 * width, width)
-        total += _convolution(width, width) if backbone == "plain" else 0
-        total += 3 * width + 3  # segmentation head
-    return total
-
-
-def _convolution(inputs: int, outputs: int) -> int:
-    """3 × 3 × 3 with bias, and its normalisation."""
-    return 27 * inputs * outputs + outputs + 2 * outputs
-
-
-def count_cases(config: dict, results: Path) -> int | None:
-    """Cases of the experiment's training cohort, as far as they can be counted without reading them."""
-    table = results / config["experiment"] / "cohort" / "cases.csv"
+    table = results / config.experiment / CASES
     if table.is_file():
         lines = table.read_text(encoding="utf-8").splitlines()[1:]
-        return sum(line.startswith(f"{config['cohorts'][0]},") for line in lines)
-    if config["brats"] is None:
-        return config["phantom"]["cases"]
-    if config["brats"] == ".":  # a paper whose data are not there yet
+        return sum(line.startswith(f"{config.cohorts[0]},") for line in lines)
+    if config.brats is None:
+        return config.phantom.cases
+    if config.brats == NOT_THERE_YET:
         return None
-    path = Path(config["brats"])
+    path = Path(config.brats)
     if path.is_file():
         return len(path.read_text(encoding="utf-8").splitlines()) - 1
     files = [file for file in path.rglob("*.nii*") if "seg" in file.name.lower() or file.parent.name == "labelsTr"]

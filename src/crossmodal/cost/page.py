@@ -1,42 +1,47 @@
 """The text that `crossmodal cost` prints."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from crossmodal.cost.estimate import disk_gb, hours_by_method, steps, trainings, wall_hours
+from crossmodal.cost.estimate import Estimate, disk_gb, hours_by_method, wall_hours
+from crossmodal.cost.published import from_published
 from crossmodal.cost.step_times import StepTime
+from crossmodal.experiment.config import Resolved
+from crossmodal.experiment.runs import trainings
 
 
-def cost_page(config: dict, measured: list[StepTime], gpus: list[int], cases: int | None, device: str | None) -> str:
+def cost_page(
+    config: Resolved, measured: list[StepTime], gpus: list[int], cases: int | None, device: str | None
+) -> str:
     """Trainings, hours, wall time and disk of an experiment, as a page of plain text.
 
     Args:
         config: the resolved config.
-        measured: step times of its network, on any devices.
+        measured: step times of its network, on any devices. Where there are none, hours are estimated.
         gpus: for how many GPUs the wall time is given.
         cases: of the training cohort; None when unknown.
         device: part of a device's name, to leave the others out.
     """
     jobs = trainings(config)
-    taught = sum(config["recipes"][job.method]["teacher"] is not None for job in jobs)
-    counts = [_count(config[what], what) for what in ("methods", "subsets", "folds", "seeds")]
+    taught = sum(config.recipes[job.method].networks_in_memory > 1 for job in jobs)
+    counts = [_count(getattr(config, what), what) for what in ("methods", "subsets", "folds", "seeds")]
     lines = [
-        f"{config['experiment']}: {', '.join(counts)}, budget {config['budget']}",
-        f"{_count(jobs, 'trainings')} of {steps(config)} steps, {taught} of them with a second network in memory",
+        f"{config.experiment}: {', '.join(counts)}, budget {config.budget}",
+        f"{_count(jobs, 'trainings')} of {config.budget_settings.steps} steps, "
+        f"{taught} of them with a second network in memory",
         "",
     ]
-    devices = sorted({time.device for time in measured if device is None or device.lower() in time.device.lower()})
-    for name in devices:
-        lines += _hours(config, name, [time for time in measured if time.device == name], gpus)
-    if not devices:
-        lines += _nothing_measured(config, measured, device)
+    by_device = _by_device(time for time in measured if device is None or device.lower() in time.device.lower())
+    for name in sorted(by_device):
+        lines += _hours(config, name, by_device[name], gpus)
+    if not by_device:
+        lines += _nothing_measured(config, measured, gpus, device)
     lines += ["Disk, about", *_disk(config, cases), ""]
     lines.append("Not counted: the queue, preprocessing, prediction (minutes a fold) and scoring.")
     return "\n".join(lines)
 
 
-def _hours(config: dict, device: str, measured: list[StepTime], gpus: list[int]) -> list[str]:
-    estimates = hours_by_method(config, measured) or []
-    sums = tuple(sum(estimate.hours[which] for estimate in estimates) for which in range(3))
+def _hours(config: Resolved, device: str, measured: list[StepTime], gpus: list[int]) -> list[str]:
+    estimates = hours_by_method(config, measured)
     width = max(14, *(len(estimate.method) for estimate in estimates))
     on_cpu = device.lower().startswith("cpu")
     unit = "hours" if on_cpu else "GPU hours"
@@ -46,7 +51,7 @@ def _hours(config: dict, device: str, measured: list[StepTime], gpus: list[int])
         lines.append(
             f"  {estimate.method:<{width}}  {estimate.trainings:>9}  {_range(estimate.hours)}  {estimate.basis}"
         )
-    lines.append(f"  {'all':<{width}}  {sum(e.trainings for e in estimates):>9}  {_range(sums)}")
+    lines.append(f"  {'all':<{width}}  {sum(e.trainings for e in estimates):>9}  {_range(_sum(estimates))}")
     lines.append("  Until the last training ends:")
     for number in gpus:
         places = f"{number} at a time" if on_cpu else _count(range(number), "GPUs")
@@ -54,23 +59,50 @@ def _hours(config: dict, device: str, measured: list[StepTime], gpus: list[int])
     return [*lines, ""]
 
 
-def _nothing_measured(config: dict, measured: list[StepTime], device: str | None) -> list[str]:
+def _nothing_measured(config: Resolved, measured: list[StepTime], gpus: list[int], device: str | None) -> list[str]:
     others = ", ".join(sorted({time.device for time in measured}))
     what = f"on a device called '{device}'" if device else "of this network"
-    return [
-        f"Hours: not known. No step {what} was measured" + (f" (only on {others})." if others else "."),
-        f"  Measure it on the machine you will use: make bench; or train one method with budget={config['budget']}",
+    lacking = f"no step {what} was measured" + (f" (only on {others})" if others else "")
+    measure = [
+        f"  Measure it on the machine you will use: make bench; or train one method with budget={config.budget}",
         "  and give that experiment's folder: crossmodal cost --measured results/NAME",
         "",
     ]
+    by_device = _by_device(from_published(config, device))
+    if not by_device:
+        return [f"Hours: not known: {lacking}.", *measure]
+    (first, times), *further = by_device.items()
+    lines = [
+        f"Hours: an ESTIMATE from published rates: {lacking}.",
+        "  Lowest: NVIDIA's tuned nnU-Net. Middle: nnU-Net's own 9 h a training on an A100, scaled by the operations",
+        "  of the network. Highest: a training that waits for augmentation. Other GPUs: scaled by memory bandwidth.",
+        *measure,
+        *_hours(config, first, times, gpus),
+    ]
+    if further:
+        lines.append("All trainings on other GPUs, GPU hours (lowest to highest)")
+        lines += [f"  {name:<25}{_range(_sum(hours_by_method(config, times)))}" for name, times in further]
+        lines.append("")
+    return lines
 
 
-def _disk(config: dict, cases: int | None) -> list[str]:
+def _disk(config: Resolved, cases: int | None) -> list[str]:
     sizes = disk_gb(config, cases)
     lines = [f"  {name:<30} {_size(size)}" for name, size in sizes.items()]
     if cases is None:
         lines.append("  (how many cases there are is not known: add --cases N, or --config brats=PATH)")
     return lines
+
+
+def _by_device(times: Iterable[StepTime]) -> dict[str, list[StepTime]]:
+    found: dict[str, list[StepTime]] = {}
+    for time in times:
+        found.setdefault(time.device, []).append(time)
+    return found
+
+
+def _sum(estimates: list[Estimate]) -> tuple[float, ...]:
+    return tuple(sum(estimate.hours[which] for estimate in estimates) for which in range(3))
 
 
 def _size(gigabytes: float | None) -> str:
