@@ -79,6 +79,7 @@ def test_every_field_is_described_with_its_default(name: str) -> None:
     assert len(found) > 15
     for key, field, required in found:
         assert field.get("description"), key
+        assert "\n" not in field["description"], key
         assert required or "default" in field, key
 
 

@@ -107,7 +107,9 @@ def _tidy(node: Any, definitions: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_tidy(item, definitions) for item in node]
     if not isinstance(node, dict):
-        return node
+        return (
+            " ".join(node.split()) if isinstance(node, str) else node
+        )  # descriptions hold the docstrings' line breaks
     node = {LIMITS.get(key, key): _tidy(value, definitions) for key, value in node.items()}
     if reference := node.pop("$ref", None):
         node = _tidy(definitions[reference.rpartition("/")[2]], definitions) | node
