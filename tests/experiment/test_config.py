@@ -8,7 +8,8 @@ import yaml
 
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import load_budget
-from crossmodal.experiment.config import Config, Resolved, read_resolved, refuse_mixture, resolve
+from crossmodal.experiment.config import Config, Resolved, read_resolved, resolve
+from crossmodal.experiment.recorded import refuse_drift, refuse_mixture
 from tests.conftest import PAPERS, REPOSITORY
 
 
@@ -104,6 +105,17 @@ def test_version_0_1_recorded_the_same_keys_and_values() -> None:
     recorded = yaml.safe_load((REPOSITORY / "results" / "reference" / "config.yaml").read_text())
     now = read_resolved(REPOSITORY / "results" / "reference" / "config.yaml").plain()
     assert list(now) == list(recorded) and now == recorded
+
+
+def test_another_recipe_is_drift_and_another_title_is_none(tmp_path: Path) -> None:
+    recorded = resolved(budget="smoke", methods="student,choi2023").plain()
+    recorded["recipes"]["choi2023"] |= {"title": "Another", "choice": []}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(recorded))
+    refuse_drift(tmp_path)
+    recorded["recipes"]["choi2023"]["distill"][0]["weight"] = 3
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(recorded))
+    with pytest.raises(UserError, match=r"recipes.choi2023.distill.0.weight: 3 there, 1.0 now"):
+        refuse_drift(tmp_path)
 
 
 def test_a_budget_of_ones_own_is_a_file(tmp_path: Path) -> None:

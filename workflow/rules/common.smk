@@ -14,13 +14,14 @@ from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
 from crossmodal.experiment import config as experiments
 from crossmodal.experiment import layout, runs
+from crossmodal.experiment.recorded import refuse_mixture
 from crossmodal.figures import FIGURES
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.train.signals import pass_on_warnings
 
 try:
     EXPERIMENT = experiments.resolve(dict(config), results=Path("results"))
-    experiments.refuse_mixture(EXPERIMENT, Path("results", EXPERIMENT.experiment))
+    refuse_mixture(EXPERIMENT, Path("results", EXPERIMENT.experiment))
     LOCK = (EXPERIMENT.brats, EXPERIMENT.brats_lock, Path(".cache", "hashes"))
     if workflow.is_main_process:
         locks.require_locked(*LOCK, only_known=True)

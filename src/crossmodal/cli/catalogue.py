@@ -40,8 +40,15 @@ def budgets() -> None:
 
 
 @app.command("schemas")
-def schemas(out: Annotated[Path, typer.Argument(help="Folder to write into.")]) -> None:
+def schemas(
+    out: Annotated[Path, typer.Argument(help="Folder to write into.")],
+    docs: Annotated[
+        Path | None, typer.Option(help="Markdown page whose tables of recipe fields and losses are written as well.")
+    ] = None,
+) -> None:
     """Write the JSON schemas of config, budget and recipe, which editors read, and the list of losses."""
-    from crossmodal.distill.schemas import write_schemas
+    from crossmodal.distill.schemas import write_schemas, write_tables
 
     write_schemas(out)
+    if docs:
+        write_tables(docs)

@@ -1,4 +1,4 @@
-"""The experiment's config: defaults, checks, names, and what must not change inside one experiment folder."""
+"""The experiment's config: keys, defaults, checks, and what follows from them."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,18 +7,12 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from crossmodal.cohort.lock import read_lock
-from crossmodal.differences import differences
 from crossmodal.domain import RELEASES, all_subsets, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.experiment.recipe import Recipe, load_all
 from crossmodal.experiment.validation import Model, read_yaml
 
-# Changing one of these would mix results of two experiments in one folder.
-FIXED = (
-    *("brats", "cohort_lock", "release", "phantom", "external", "split", "on_problem"),
-    *("budget_settings", "backbone"),
-)
 EVERY = "every"
 
 
@@ -229,63 +223,9 @@ def read_resolved(path: Path) -> Resolved:
     return Resolved.parse(read_yaml(path), str(path))
 
 
-def given_part(resolved: Resolved) -> dict[str, Any]:
-    """The keys of a resolved config that can be given; the others follow from them."""
-    return {key: value for key, value in resolved.plain().items() if key in Config.model_fields}
-
-
-def refuse_drift(experiment: Path) -> None:
-    """Stop when this version resolves a recorded config to other recipes or another budget than it had.
-
-    Args:
-        experiment: results/<experiment>, with config.yaml.
-
-    Raises:
-        UserError: listing each difference.
-    """
-    recorded = read_yaml(experiment / "config.yaml")
-    given = {key: value for key, value in recorded.items() if key in Config.model_fields}
-    now = resolve(given, str(experiment / "config.yaml"), experiment.parent).plain()
-    different = differences(recorded, _keys_of(recorded, now))
-    if different:
-        lines = "\n".join(f"  {line}" for line in different)
-        raise UserError(
-            f"{experiment}: was made by another version of this workflow:\n{lines}\n"
-            f"Check out the commit that published it, or change the recipe or budget back."
-        )
-
-
-def _keys_of(recorded: Any, now: Any) -> Any:
-    """`now` without the keys that were added since."""
-    if isinstance(recorded, dict) and isinstance(now, dict):
-        return {key: _keys_of(recorded[key], value) for key, value in now.items() if key in recorded}
-    if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
-        return [_keys_of(old, new) for old, new in zip(recorded, now, strict=True)]
-    return now
-
-
 def coerce_values(changes: dict[str, Any]) -> dict[str, Any]:
     """Values that came as text, read as YAML."""
     return {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
-
-
-def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
-    """Stop when an experiment folder was made with another cohort, budget or split.
-
-    Raises:
-        UserError: listing each difference.
-    """
-    before = experiment / "config.yaml"
-    if not before.exists():
-        return
-    found, wanted = read_yaml(before), resolved.plain()
-    different = [line for key in FIXED for line in differences(found.get(key), wanted[key], key)]
-    if different:
-        lines = "\n".join(f"  {line}" for line in different)
-        raise UserError(
-            f"{experiment}: was made with another config:\n{lines}\n"
-            f"Give this run a name of its own (--config experiment=NAME), or delete {experiment}."
-        )
 
 
 def _check_paths(config: Config) -> None:
