@@ -1,10 +1,13 @@
-"""Tiny trees laid out as each release is, for the tests of cohorts."""
+"""Tiny folders laid out as each release is, and their check."""
 
+import csv
 import json
 from pathlib import Path
 
 import nibabel
 import numpy as np
+
+from crossmodal.cohort.check import Options, check_cohort
 
 SHAPE = (10, 11, 12)
 LPS = np.array([[-1, 0, 0, 0], [0, -1, 0, 239], [0, 0, 1, 0], [0, 0, 0, 1.0]])
@@ -126,3 +129,18 @@ TREES = {
     "msd-task01": msd,
     "table": table,
 }
+
+
+def read(path: Path) -> list[dict]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def problems_of(out: Path) -> list[dict]:
+    return read(out / "problems.csv")
+
+
+def check(path, out, **options) -> tuple[list[dict], list[dict]]:
+    """Rows of cases.csv and of problems.csv."""
+    check_cohort(Path(path), Path(out), Options(workers=2, **options))
+    return read(Path(out) / "cases.csv"), problems_of(Path(out))

@@ -13,13 +13,14 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
 from crossmodal.cohort.cases import Case
 from crossmodal.cohort.checks import check_labels, examine_headers, examine_voxels
 from crossmodal.cohort.msd import read_msd
 from crossmodal.cohort.table import read_table
 from crossmodal.errors import UserError
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 # The same examples each time: whoever changes something else should not meet a new find. More: raise max_examples.

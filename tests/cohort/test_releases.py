@@ -1,6 +1,5 @@
 """Every release is recognised by its names, and read into one cases.csv."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -11,21 +10,13 @@ import cohort_trees as trees
 import nibabel
 import numpy as np
 import pytest
+from cohort_trees import check, read
+
 from crossmodal.cohort.check import Options, check_cohort
+from crossmodal.cohort.releases import find_cases
+from crossmodal.cohort.volumes import image_of, load_volume
 from crossmodal.domain import REGIONS, RELEASES, from_internal, labels_of, regions_of, to_internal
-from crossmodal.cohort.releases import find_cases, image_of, load_volume
 from crossmodal.errors import UserError
-
-
-def check(path, out, **options):
-    """Rows of cases.csv and problems.csv."""
-    check_cohort(Path(path), Path(out), Options(workers=2, **options))
-    return read(Path(out) / "cases.csv"), read(Path(out) / "problems.csv")
-
-
-def read(path):
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -33,7 +24,7 @@ def test_each_release_is_recognised_and_ends_in_one_table(release, tmp_path, cap
     root = trees.TREES[release](tmp_path / "data")
     rows, problems = check(root, tmp_path / "out", folds=2, test_fraction=0.25)
     assert {row["release"] for row in rows} == {release}
-    assert f"taken for {release}: " in capsys.readouterr().out
+    assert f"read as {release}: " in capsys.readouterr().out
     assert ",".join(rows[0]) == "cohort,case,patient,release,split,fold,t1,t1ce,t2,flair,seg,sha256"
     assert not [problem for problem in problems if problem["severity"] == "error"]
     for row in rows:
@@ -67,7 +58,7 @@ def test_msd_channels_follow_dataset_json(tmp_path):
         volume, affine = load_volume(rows[0][column])
         assert np.array_equal(volume, four[..., channel])
         assert np.array_equal(affine, trees.LPS)
-    assert [row["problem"] for row in problems] == ["left out: 2 that the release gives no segmentation"]
+    assert [row["problem"] for row in problems] == ["left out: 2 cases that the release ships without a segmentation"]
 
 
 def test_case_355_of_2020_has_its_segmentation(tmp_path):
@@ -182,7 +173,7 @@ def test_a_validation_part_is_left_out_unless_its_prediction_is_asked(tmp_path):
     trees.write_case(root / "BraTS20_Validation_001", 9, labels=None)
     rows, problems = check(root, tmp_path / "out", folds=0, test_fraction=0)
     assert [row["split"] for row in rows] == ["train", "train"]
-    assert "left out: 1 that the release gives no segmentation" in problems[0]["problem"]
+    assert "left out: 1 case that the release ships without a segmentation" in problems[0]["problem"]
     rows, problems = check(root, tmp_path / "out", folds=0, test_fraction=0, predict_unlabelled=True)
     assert [row["split"] for row in rows] == ["train", "train", "predict_only"]
     assert problems == []

@@ -12,37 +12,37 @@ LONGEST_NAME = 120
 
 @dataclass
 class Case:
-    """One examination: a file (or `file#channel`) for each modality, and a segmentation if there is one."""
+    """One examination: a file (or `file#channel`) for each modality, and a segmentation if it has one."""
 
     name: str
     patient: str
-    release: str  # whose labels the segmentation speaks; "" until it is known
+    release: str  # whose label values the segmentation uses; "" until it is known
     files: dict[str, str] = field(default_factory=dict)  # modality or "seg" -> as in cases.csv
     grade: str = ""  # HGG, LGG or unknown
-    where: str = ""  # folder or table row that it was found in, for messages
-    unlabelled_by_design: bool = False  # a release's validation or test part: it has no segmentation to miss
+    where: str = ""  # its folder or line of a table, for messages
+    unlabelled_by_design: bool = False  # of a release's validation or test part
 
 
 @dataclass
 class Found:
-    """What reading a folder or a table gave."""
+    """What was read from a folder or a table."""
 
-    release: str  # "" while BraTS-GLI names leave 2023 or 2024 open
+    release: str  # "" if BraTS-GLI names could be of 2023 or 2024
     why: str
     cases: list[Case]
     problems: list[Problem]
     notes: list[str] = field(default_factory=list)
-    mappings: list[Path] = field(default_factory=list)  # name_mapping.csv, where the release ships it
+    mappings: list[Path] = field(default_factory=list)  # name_mapping.csv, which some releases ship
 
 
 def name_fault(name: str) -> str | None:
-    """Why a case or patient cannot bear this name, or None: it will be a file's name (never part of a shell line)."""
+    """Why a case or patient cannot have this name, which becomes part of a file's name; None if it can."""
     if not name.strip():
         return "is empty"
     if name != name.strip():
         return "begins or ends with a space"
     if re.search(r"[/\\]", name) or name.startswith("."):
-        return "would lead out of its folder (a / or \\ in it, or a dot in front)"
+        return "would lead out of its folder (it has a / or \\, or begins with a dot)"
     if name.startswith("-"):
         return "begins with a dash, as options do"
     if "\ufffd" in name or not _is_utf8(name):
@@ -55,13 +55,13 @@ def name_fault(name: str) -> str | None:
 
 
 def require_cohort_name(name: str) -> str:
-    """A cohort's name, which folders of results will bear.
+    """The name of a cohort, which folders of results are named by; returned as given.
 
     Raises:
-        UserError: it is anything but letters, digits, dots, dashes and underscores.
+        UserError: it has other characters than letters, digits, dots, dashes and underscores.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", name):
-        raise UserError(f"the cohort name '{name}' will not do: use letters, digits, '.', '-' and '_', as in brats2021")
+        raise UserError(f"the cohort name '{name}' is not allowed: use letters, digits, '.', '-' and '_'")
     return name
 
 

@@ -1,4 +1,4 @@
-"""`crossmodal cohort check`: from a folder as downloaded to cases.csv, or to a list of its faults."""
+"""`crossmodal cohort check`: from a downloaded folder to cases.csv, or to a list of what is wrong with it."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -6,14 +6,16 @@ from pathlib import Path
 
 from crossmodal.cohort.cases import require_cohort_name
 from crossmodal.cohort.cases_csv import SPLITS, Row, write_cases
-from crossmodal.cohort.checks import Examined, available_cores
+from crossmodal.cohort.checks import Examined
 from crossmodal.cohort.cohorts import Cohort, read_cohort
 from crossmodal.cohort.overlap import Identities, remove_overlaps
 from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, printable, warning, write_problems
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
 from crossmodal.cohort.splits import Place, ToSplit, require_split_options, split_by_patient
+from crossmodal.device import available_cores
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
+from crossmodal.wording import plural
 
 ON_PROBLEM = ("stop", "skip")
 
@@ -37,15 +39,20 @@ class Options:
 
 
 class ListedError(UserError):
-    """Speaks of rows that are in problems.csv already."""
+    """An error whose rows are in problems.csv already."""
 
 
 def check_cohort(path: Path, out: Path, options: Options) -> None:
     """Check the cohort at `path` and its external cohorts, split it, and write cases.csv and problems.csv.
 
+    Args:
+        path: a release's folder, or a table.
+        out: folder of the two files.
+        options: see `Options`.
+
     Raises:
-        UserError: there is an error row that `on_problem` does not allow to leave out, or nothing is left to
-            work with. problems.csv is written then too; cases.csv is not, and an older one is removed.
+        UserError: there are errors (with `on_problem` "skip": errors that are not of a case), or no case is left.
+            problems.csv is written all the same; cases.csv is not, and an older one is removed.
     """
     cases_file, problems_file = out / "cases.csv", out / "problems.csv"
     if path.resolve() in (cases_file.resolve(), out.resolve()):
@@ -53,7 +60,7 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise UserError(f"--out {out}: cannot be made ({fault.strerror}); give another folder") from None
+        raise UserError(f"--out {out}: cannot be created ({fault.strerror}); give another folder") from None
     problems: list[Problem] = []
     try:
         rows = _checked_rows(path, options, problems)
@@ -70,11 +77,11 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
         return
     write_cases(cases_file, rows)
     print(_counts(rows))
-    print(f"wrote {cases_file}; {len(problems)} rows in {problems_file}")
+    print(f"wrote {cases_file}; {plural(len(problems), 'row')} in {problems_file}")
 
 
 def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[Row]:
-    """All rows of cases.csv; what is wrong is added to `problems` on the way, whether or not this raises."""
+    """All rows of cases.csv; what is wrong is added to `problems`, whether or not this raises."""
     require_split_options(options.folds, options.test_fraction)
     if options.on_problem not in ON_PROBLEM:
         raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
@@ -87,7 +94,7 @@ def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list
     if options.headers_only:
         return []
     first, *others = cohorts
-    later: list[Problem] = []  # found from here on, and shown apart
+    later: list[Problem] = []  # found from here on, and shown separately
     try:
         return _rows_of(first, others, entries, options, later)
     finally:
@@ -112,11 +119,11 @@ def _read_all(path: Path, options: Options, problems: list[Problem]) -> list[Coh
 def _rows_of(
     first: Cohort, others: list[Cohort], entries: list[Entry] | None, options: Options, problems: list[Problem]
 ) -> list[Row]:
-    """The sound cases with their places: the first cohort split, the others less what overlaps with its training."""
+    """Rows of the sound cases: the first cohort split, the others without what overlaps with its training."""
     sound = _sound(first)
     places, trouble = _places(first, sound, entries, options)
     problems += trouble
-    _stop_at_errors(trouble, "stop")  # no case is the culprit that could be left out
+    _stop_at_errors(trouble, "stop")  # leaving a case out would not help
     rows = [_row(first, one, places[one.case.name]) for one in sound if one.case.name in places]
     training = [one for one in sound if places.get(one.case.name, Place("")).split == "train"]
     shipped = [file for cohort in (first, *others) for file in cohort.found.mappings]
@@ -146,7 +153,7 @@ def parse_external(given: str) -> tuple[str, Path, str]:
     if not colon or Path(rest).exists():
         return require_cohort_name(name), Path(rest), "auto"
     if release not in ("auto", *RELEASES):
-        raise UserError(f"--external {given}: '{release}' is no release: {nearest(release, RELEASES)}")
+        raise UserError(f"--external {given}: '{release}' is not a release: {nearest(release, RELEASES)}")
     return require_cohort_name(name), Path(place), release
 
 
@@ -161,7 +168,7 @@ def _places(
     ]
     if not labelled:
         what = "has no case with a segmentation: nothing can be trained on it"
-        return places, [warning("", cohort.path, what, "nothing, if you only predict")]
+        return places, [warning("", cohort.path, what, "nothing to do if you only predict")]
     if entries is None:
         more, problems = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
     else:
@@ -172,7 +179,7 @@ def _places(
 
 
 def _sound(cohort: Cohort) -> list[Examined]:
-    """The cases that no error speaks of.
+    """The cases without an error, sorted by name.
 
     Raises:
         UserError: there is none.
@@ -180,7 +187,7 @@ def _sound(cohort: Cohort) -> list[Examined]:
     bad = {problem.case for problem in errors_in(cohort.problems)}
     sound = [one for one in cohort.examined if one.case.name not in bad]
     if not sound:
-        raise UserError(f"{cohort.path}: no sound case is left; mend the errors in problems.csv")
+        raise UserError(f"{cohort.path}: every case has errors; fix those in problems.csv")
     return sorted(sound, key=lambda one: one.case.name)
 
 
@@ -211,9 +218,9 @@ def _stop_at_errors(problems: list[Problem], on_problem: str) -> None:
         return
     if wrong:
         first = wrong[0]
-        count = f"{len(wrong)} error{'s' if len(wrong) > 1 else ''}"
+        count = plural(len(wrong), "error")
         raise ListedError(
-            f"{count}, the first: {printable(first.file or first.case)}: {first.problem}; mend what problems.csv "
+            f"{count}, the first: {printable(first.file or first.case)}: {first.problem}; fix what problems.csv "
             "lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
         )
 

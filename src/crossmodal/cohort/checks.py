@@ -1,10 +1,9 @@
-"""Every case looked at before any training: first all headers, then every voxel of what is left.
+"""Every case is checked before any training: first all headers, then every voxel of the cases that pass.
 
-Threads are enough: hashing, unzipping and numpy's arithmetic all release Python's lock.
+Threads are enough, since hashing, unzipping and numpy release Python's lock.
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,13 +21,13 @@ from crossmodal.cohort.voxels import ImageFacts, image_facts, label_values, read
 from crossmodal.domain import MODALITIES, RELEASES, labels_of, regions_of
 from crossmodal.progress import track
 
-CHANNELS_DUE = len(MODALITIES)
+CHANNELS = len(MODALITIES)
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 @dataclass
 class Examined:
-    """A case with what its files turned out to hold."""
+    """A case with what was found in its files."""
 
     case: Case
     problems: list[Problem] = field(default_factory=list)
@@ -49,20 +48,17 @@ class Examined:
 
     @property
     def is_et_free(self) -> bool:
+        """Whether the segmentation has no enhancing tumour."""
         return not set(regions_of(self.case.release)["ET"]) & (self.labels or set())
 
 
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_parallel(function: Callable[[Item], Result], items: list[Item], what: str, workers: int) -> list[Result]:
-    """function(item) for every item, in the items' order, with progress."""
+    """function(item) for every item by `workers` threads, in the items' order, with progress."""
     pool = ThreadPoolExecutor(max_workers=workers)
     try:
         return list(track(pool.map(function, items), what, total=len(items)))
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)  # an interrupt must not first work off the queue
+        pool.shutdown(wait=True, cancel_futures=True)  # an interrupt does not wait for the queue
 
 
 def examine_headers(case: Case) -> Examined:
@@ -81,14 +77,14 @@ def examine_headers(case: Case) -> Examined:
             of_column[column] = header
         except BadFileError as fault:
             row = error(case.name, path, fault.problem, fault.remedy)
-            if row not in examined.problems:  # the channels of a 4D file share their faults
+            if row not in examined.problems:  # the channels of a 4D file have the same ones
                 examined.problems.append(row)
-    examined.problems += _geometries_that_differ(case, of_column)
+    examined.problems += _differing_geometries(case, of_column)
     return examined
 
 
 def examine_voxels(examined: Examined) -> Examined:
-    """Read every file of a case once: its hash, and whether its voxels are what they should be."""
+    """Read every file of a case once, for its hash and to check its voxels; `examined` is changed and returned."""
     case = examined.case
     for path, header in examined.headers.items():
         columns = [column for column, spec in case.files.items() if split_spec(spec)[0] == path]
@@ -109,12 +105,12 @@ def examine_voxels(examined: Examined) -> Examined:
                 row = error(case.name, case.files[column], fault.problem, fault.remedy)
                 examined.problems.append(row)
     examined.headers = {}
-    examined.problems += _images_that_cannot_be(case, examined.images)
+    examined.problems += _impossible_images(case, examined.images)
     return examined
 
 
 def check_labels(examined: Examined) -> list[Problem]:
-    """Whether a segmentation holds its release's labels, and a tumour at all."""
+    """Whether a segmentation has the labels of its release, and a tumour at all."""
     case = examined.case
     if examined.labels is None:
         return []
@@ -123,7 +119,7 @@ def check_labels(examined: Examined) -> list[Problem]:
         fitting = [name for name in RELEASES if examined.labels <= labels_of(name)]
         remedy = "check which file this is"
         if fitting:
-            remedy = f"such labels are those of {', '.join(fitting)}: name the right one with --release"
+            remedy = f"they are labels of {', '.join(fitting)}: name the right one with --release"
         legal = ", ".join(map(str, sorted(labels_of(case.release))))
         what = f"has labels {sorted(unknown)}, where {case.release} has {legal}"
         return [error(case.name, case.files["seg"], what, remedy)]
@@ -133,7 +129,7 @@ def check_labels(examined: Examined) -> list[Problem]:
 
 
 def check_duplicates(cohort: Iterable[Examined]) -> list[Problem]:
-    """Cases of one cohort that share an image: one patient would be counted, or split, twice."""
+    """Cases of one cohort with the same image: one patient would be counted twice, or be in two parts of the split."""
     owner: dict[str, str] = {}
     problems = []
     for examined in sorted(cohort, key=lambda one: one.case.name):
@@ -153,14 +149,14 @@ def check_duplicates(cohort: Iterable[Examined]) -> list[Problem]:
 def _require_dimensions(header: Header, channel: int | None) -> None:
     shape = "×".join(map(str, header.shape))
     if channel is None and len(header.shape) != 3:
-        raise BadFileError(f"is {len(header.shape)}D ({shape}) where 3D is due", "split it into one 3D file a modality")
-    if channel is not None and header.shape[3:] != (CHANNELS_DUE,):
+        raise BadFileError(f"is {len(header.shape)}D ({shape}) where 3D is expected", "split it into 3D files")
+    if channel is not None and header.shape[3:] != (CHANNELS,):
         raise BadFileError(
-            f"has dimensions {shape}, where 4D with {CHANNELS_DUE} channels is due", "unpack the release again"
+            f"has dimensions {shape}, where 4D with {CHANNELS} channels is expected", "unpack the release again"
         )
 
 
-def _geometries_that_differ(case: Case, of_column: dict[str, Header]) -> list[Problem]:
+def _differing_geometries(case: Case, of_column: dict[str, Header]) -> list[Problem]:
     """The files whose shape or affine is not that of most files of their case."""
     if len(of_column) < 2:
         return []
@@ -179,7 +175,7 @@ def _geometries_that_differ(case: Case, of_column: dict[str, Header]) -> list[Pr
     reference = max(agree, key=lambda column: sum(agree[column]))
     for column, header in alike.items():
         if not _same_place(header.affine, alike[reference].affine):
-            what = f"has another affine than {Path(case.files[reference]).name}: it lies elsewhere, or is turned"
+            what = f"has another affine than {Path(case.files[reference]).name}: it is shifted or turned"
             problems.append(error(case.name, case.files[column], what, "register and resample it to the others' grid"))
     return problems
 
@@ -192,7 +188,7 @@ def _times(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape))
 
 
-def _images_that_cannot_be(case: Case, images: dict[str, ImageFacts]) -> list[Problem]:
+def _impossible_images(case: Case, images: dict[str, ImageFacts]) -> list[Problem]:
     problems = []
     first: dict[str, str] = {}
     for modality, facts in images.items():
@@ -203,9 +199,7 @@ def _images_that_cannot_be(case: Case, images: dict[str, ImageFacts]) -> list[Pr
         twin = first.setdefault(facts.content, modality)
         if twin != modality:
             what = f"{modality} and {twin} are the same image"
-            problems.append(
-                error(case.name, file, what, f"put the right file in place of one (compare {case.files[twin]})")
-            )
+            problems.append(error(case.name, file, what, f"replace one by the right file (compare {case.files[twin]})"))
     heads = [modality for modality, facts in images.items() if facts.looks_like_a_head]
     if heads:
         what = f"is not skull-stripped, or its background is not 0 ({', '.join(heads)})"

@@ -1,4 +1,4 @@
-"""One cohort, read and checked: which release it is, what each case holds, and what is wrong."""
+"""One cohort, read and checked: its release, what each case holds, and what is wrong."""
 
 import re
 import time
@@ -18,11 +18,12 @@ from crossmodal.cohort.problems import Problem, error, printable, warning
 from crossmodal.cohort.releases import find_cases, gli_release
 from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
+from crossmodal.wording import plural
 
 
 @dataclass
 class Cohort:
-    """A cohort and everything that was found in it."""
+    """A cohort and what was found in it."""
 
     name: str
     path: Path
@@ -34,28 +35,29 @@ class Cohort:
 def read_cohort(
     path: Path, release: str, name: str | None, predict_unlabelled: bool, headers_only: bool, workers: int
 ) -> Cohort:
-    """Find the cases at `path`, examine every file, collect the problems; says on stdout what it took it for.
+    """Find the cases at `path`, examine every file and collect the problems; print which release it is and why.
 
     Args:
+        path, release: see `find_cases`.
         name: the cohort's name; by default its release, or for a table the name of its folder.
         predict_unlabelled: keep cases without a segmentation.
         headers_only: leave the voxels unread.
-        workers: threads.
+        workers: number of threads.
 
     Raises:
-        UserError: see `find_cases`; or no case is left once those without a segmentation are gone.
+        UserError: see `find_cases`; or no case has a segmentation, and none is kept without.
     """
     found = find_cases(path, release)
     problems = list(found.problems)
-    problems += _leave_unlabelled(found, predict_unlabelled)
+    problems += _without_unlabelled(found, predict_unlabelled)
     if not found.cases:
-        raise UserError(f"{path}: no case has a segmentation; to predict them, ask with --predict-unlabelled")
+        raise UserError(f"{path}: no case has a segmentation; give --predict-unlabelled to predict them")
     if found.release:
-        _tell(path, found)
+        _print_release(path, found)
     examined = _examine(found, headers_only, workers)
     if not found.release and not headers_only:
-        problems += _settle_release(path, found, examined)
-        _tell(path, found)
+        problems += _tell_gli_release(path, found, examined)
+        _print_release(path, found)
     for one in examined:
         problems += one.problems
         problems += check_labels(one) if one.case.release else []
@@ -63,8 +65,8 @@ def read_cohort(
     return Cohort(require_cohort_name(name or _default_name(path, found)), path, found, examined, problems)
 
 
-def _tell(path: Path, found: Found) -> None:
-    for note in (f"{path}: taken for {found.release or 'BraTS-GLI'}: {found.why}", *found.notes):
+def _print_release(path: Path, found: Found) -> None:
+    for note in (f"{path}: read as {found.release or 'BraTS-GLI'}: {found.why}", *found.notes):
         print(printable(note))
     if found.release and found.release != "table":
         regions = (f"{region} {'+'.join(map(str, values))}" for region, values in regions_of(found.release).items())
@@ -78,21 +80,21 @@ def _default_name(path: Path, found: Found) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", folder).strip("-._")[:60] or "table"
 
 
-def _leave_unlabelled(found: Found, predict_unlabelled: bool) -> list[Problem]:
-    """Unless they are to be predicted: a release's unlabelled part is left out, any other such case is an error."""
+def _without_unlabelled(found: Found, predict_unlabelled: bool) -> list[Problem]:
+    """Unless they are to be predicted, leave out a release's unlabelled part; other cases without labels are errors."""
     if predict_unlabelled:
         return []
-    ask = "ask for their prediction with --predict-unlabelled"
+    remedy = "give --predict-unlabelled to predict them"
     meant = [case for case in found.cases if "seg" not in case.files and case.unlabelled_by_design]
     found.cases = [case for case in found.cases if "seg" in case.files or not case.unlabelled_by_design]
     problems = [
-        error(case.name, case.where, "has no segmentation", f"restore the file, or {ask}")
+        error(case.name, case.where, "has no segmentation", f"restore the file, or {remedy}")
         for case in found.cases
         if "seg" not in case.files and case.files
     ]
     if meant:
-        what = f"left out: {len(meant)} that the release gives no segmentation"
-        problems.append(warning("", Path(meant[0].where).parent, what, ask))
+        what = f"left out: {plural(len(meant), 'case')} that the release ships without a segmentation"
+        problems.append(warning("", Path(meant[0].where).parent, what, remedy))
     return problems
 
 
@@ -110,12 +112,12 @@ def _examine(found: Found, headers_only: bool, workers: int) -> list[Examined]:
     return examined
 
 
-def _settle_release(path: Path, found: Found, examined: list[Examined]) -> list[Problem]:
-    """2023 or 2024: told by visits and labels."""
+def _tell_gli_release(path: Path, found: Found, examined: list[Examined]) -> list[Problem]:
+    """Find out by visits and labels whether the release is 2023 or 2024."""
     labels = set().union(*(one.labels or () for one in examined))
     release, why = gli_release(found.cases, labels)
     if not release:
-        return [error("", path, why, "say which with --release brats2023-gli or brats2024-gli (or brats2021)")]
+        return [error("", path, why, "name it with --release brats2023-gli, brats2024-gli or brats2021")]
     found.release, found.why = release, why
     for one in examined:
         one.case.release = release

@@ -1,4 +1,4 @@
-"""A release with one folder a case: where those folders are, and which file in them is which."""
+"""Releases with one folder a case: where the folders are, and which modality each file is."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from crossmodal.cohort.problems import Problem, error, warning
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 
-DEEPEST = 4  # levels between the path given and a case folder
+DEEPEST = 4  # levels of folders above a case's folder
 MOST_FOLDERS = 50_000
 _SUFFIXES = {
     "t1": "t1", "t1n": "t1", "t1w": "t1",
@@ -27,7 +27,7 @@ _JUNK = {"thumbs.db", "desktop.ini", "icon\r"}
 
 @dataclass(frozen=True)
 class Folder:
-    """A case's folder and what lies in it, hidden files left out."""
+    """A case's folder and what is in it, without hidden files."""
 
     path: Path
     entries: tuple[Path, ...]
@@ -35,10 +35,14 @@ class Folder:
 
 
 def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[Folder], list[Problem]]:
-    """Every case folder at or below `root`, sorted by path; a folder named as a case counts even when empty.
+    """Every case folder at or below `root`, sorted by path.
+
+    Args:
+        root: where to begin.
+        is_case_name: whether a release names its cases like this. Such a folder is a case even if it is empty.
 
     Raises:
-        UserError: a folder cannot be listed, or the cases' files lie in one folder together.
+        UserError: a folder cannot be listed, or holds the files of several cases.
     """
     found, problems = [], []
     level, seen = [root], 0
@@ -57,7 +61,7 @@ def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[
             if len({match["case"] for match in images}) > 1:
                 raise UserError(
                     f"{path}: holds the files of several cases ({images[0].string}, …); "
-                    "make one folder a case, or list the files in a table of your own (cases.csv)"
+                    "make a folder for each case, or list the files in a table of your own (cases.csv)"
                 )
             if images:
                 found.append(Folder(path, tuple(entries), _grade(path)))
@@ -73,7 +77,7 @@ def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[
 
 
 def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
-    """The case in a folder; files that are missing, twice there, or another case's are problems."""
+    """The case in a folder, and its problems: files that are missing, there twice, or of another case."""
     name, path = folder.path.name, folder.path
     case = Case(name=name, patient=name, release="", grade=folder.grade, where=str(path))
     fault = name_fault(name)
@@ -98,7 +102,7 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
         _take_misnamed_segmentation(name, strangers, candidates, problems)
     for stranger in strangers:
         problems.append(
-            warning(name, stranger, "is an extra file, and is not used", "nothing, if it is meant to be there")
+            warning(name, stranger, "is an extra file, and is not used", "nothing to do if it is meant to be there")
         )
     for what, files in candidates.items():
         if len(files) > 1:
@@ -116,13 +120,13 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
 def _take_misnamed_segmentation(
     name: str, strangers: list[Path], candidates: dict[str, list[Path]], problems: list[Problem]
 ) -> None:
-    """BraTS 2020's case 355 calls its segmentation W39_1998.09.19_Segm.nii."""
+    """In BraTS 2020, the segmentation of case 355 is named W39_1998.09.19_Segm.nii."""
     alike = [entry for entry in strangers if _MISNAMED_SEGMENTATION.fullmatch(entry.name)]
     if len(alike) == 1:
         candidates["seg"] = alike
         strangers.remove(alike[0])
-        what = "is misnamed, and is taken for the segmentation"
-        problems.append(warning(name, alike[0], what, "nothing, if it is one (BraTS 2020 ships case 355 so)"))
+        what = "is misnamed, and is used as the segmentation"
+        problems.append(warning(name, alike[0], what, "check that it is one (BraTS 2020 ships case 355 so)"))
 
 
 def _grade(path: Path) -> str:

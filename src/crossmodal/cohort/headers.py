@@ -206,7 +206,7 @@ def _geometry(raw: nibabel.Nifti1Header) -> tuple[np.ndarray, list[tuple[str, st
     shear = np.abs(directions @ directions.T - np.eye(3)).max()
     if shear > (GEOMETRY_TOLERANCE if codes["qform"] else ITK_SHEAR_TOLERANCE):
         raise BadFileError(
-            f"has a sheared affine, which SimpleITK does not support (its axes are not at right angles, by {shear:.1e})",
+            f"has a sheared affine, which SimpleITK does not support (axes not at right angles, by {shear:.1e})",
             "resample it, with all files of its case, to a grid whose axes are at right angles",
         )
     return affine, _orientation_remarks(codes, affine, qform)

@@ -1,4 +1,4 @@
-"""What is wrong with a cohort: one row a problem, each with what to do about it."""
+"""What is wrong with a cohort: one row a problem, each with its remedy."""
 
 import csv
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ SHOWN_AT_MOST = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """A row of problems.csv. `case` is empty where the whole cohort is meant; only errors stop a run."""
+    """A row of problems.csv. `case` is empty if the whole cohort is meant; only errors stop a run."""
 
     case: str
     file: str
@@ -32,10 +32,12 @@ class BadFileError(Exception):
 
 
 def error(case: str, file: object, problem: str, remedy: str) -> Problem:
+    """A row that stops a run; the fields are those of `Problem`."""
     return Problem(case, str(file), ERROR, problem, remedy)
 
 
 def warning(case: str, file: object, problem: str, remedy: str) -> Problem:
+    """A row that does not stop a run; the fields are those of `Problem`."""
     return Problem(case, str(file), WARNING, problem, remedy)
 
 
@@ -54,7 +56,7 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
 
 
 def lines_of(problems: Iterable[Problem]) -> list[str]:
-    """The problems for a terminal: errors first, like ones counted instead of repeated, at most a screenful."""
+    """The problems for a terminal: errors first, equal ones counted in one line, at most a screenful."""
     alike: dict[Problem, list[Problem]] = {}
     for problem in problems:
         alike.setdefault(replace(problem, case="", file=""), []).append(problem)
@@ -70,6 +72,6 @@ def lines_of(problems: Iterable[Problem]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that UTF-8 or one line of a terminal cannot hold."""
+    """The text with line breaks, control characters and bytes that are not UTF-8 escaped."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,31 +1,26 @@
-"""Which release a folder holds, told by its names and layout, and every case in it.
+"""Which release a folder holds, by its names and layout, and every case in it.
 
-    brats2018      HGG|LGG/Brats18_*/Brats18_*_{flair,t1,t1ce,t2,seg}.nii[.gz]
-    brats2019      HGG|LGG/BraTS19_*/…
-    brats2020      BraTS20_Training_001/BraTS20_Training_001_flair.nii[.gz]
-    brats2021      BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz
-    brats2023-gli  BraTS-GLI-00000-000/BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz (last field: visit)
-    brats2024-gli  the same pattern; a visit of 100 or more, or a label 4 beside label 3, says 2024
-    msd-task01     Task01_BrainTumour/{imagesTr,labelsTr,imagesTs}/BRATS_001.nii.gz, 4D, with dataset.json
-    table          a CSV of one's own with paths (see table.py)
-
-`image_of` and `load_volume` (from volumes.py) read what the columns of cases.csv point at, channels included.
+brats2018      HGG|LGG/Brats18_*/Brats18_*_{flair,t1,t1ce,t2,seg}.nii[.gz]
+brats2019      HGG|LGG/BraTS19_*/…
+brats2020      BraTS20_Training_001/BraTS20_Training_001_flair.nii[.gz]
+brats2021      BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz
+brats2023-gli  BraTS-GLI-00000-000/BraTS-GLI-00000-000-{t1n,t1c,t2w,t2f,seg}.nii.gz (last field: visit)
+brats2024-gli  the same pattern; a visit of 100 or more, or a label 4 beside label 3, says 2024
+msd-task01     Task01_BrainTumour/{imagesTr,labelsTr,imagesTs}/BRATS_001.nii.gz, 4D, with dataset.json
+table          a CSV of your own with paths (see table.py)
 """
 
 import re
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Found
+from crossmodal.cohort.csv_text import mapping_rows
 from crossmodal.cohort.folders import Folder, case_folders, read_folder
 from crossmodal.cohort.msd import find_msd_root, read_msd
-from crossmodal.cohort.overlap import mapping_rows
 from crossmodal.cohort.problems import Problem, error
 from crossmodal.cohort.table import TABLE_NAME, read_table
-from crossmodal.cohort.volumes import image_of, load_volume
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
-
-__all__ = ["find_cases", "gli_release", "image_of", "load_volume"]
 
 GLI = "BraTS-GLI"  # 2023 or 2024
 _PATTERNS = {
@@ -41,17 +36,17 @@ _CHOOSE = "name it with --release (" + ", ".join(RELEASES) + ")"
 
 
 def find_cases(path: Path, release: str = "auto") -> Found:
-    """Recognise the release under `path` and list its cases; nothing but dataset.json and tables is opened.
+    """Recognise the release under `path` and list its cases; only dataset.json and tables are opened.
 
     Args:
-        path: a release's folder (or one above it), or a table of one's own.
-        release: a name of `labels.RELEASES`, which then is not guessed, or "auto".
+        path: a release's folder (or one above it), or a table of your own.
+        release: one of `RELEASES`, or "auto" to recognise it.
 
     Raises:
-        UserError: the path does not exist, nothing in it is known, or two releases lie in it.
+        UserError: the path does not exist, or holds no known release or several of them.
     """
     if release != "auto" and release not in RELEASES:
-        raise UserError(f"release '{release}' is not one that is known: {nearest(release, ['auto', *RELEASES])}")
+        raise UserError(f"release '{release}' is not known: {nearest(release, ['auto', *RELEASES])}")
     if not path.exists():
         beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = f" ({nearest(path.name, beside)})" if beside else ""
@@ -73,7 +68,7 @@ def find_cases(path: Path, release: str = "auto") -> Found:
 
 
 def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
-    """Whether cases with BraTS-GLI names are of 2023 or 2024, and why: ("", why not) where that is open.
+    """Whether cases with BraTS-GLI names are of 2023 or 2024, and why; ("", why not) if both are possible.
 
     Args:
         cases: all cases of the cohort.
@@ -121,7 +116,7 @@ def _read_release(path: Path, release: str) -> Found:
         for stranger in by_release.get(None, []):
             what = f"is a folder of images with a name that is not of {key}"
             problems.append(
-                error(stranger.path.name, stranger.path, what, "move it out, or rename it as the release does")
+                error(stranger.path.name, stranger.path, what, "move it elsewhere, or rename it as the release does")
             )
         folders = members
         release, why = key, f"{len(members)} folders are named like {members[0].path.name}"
@@ -140,7 +135,7 @@ def _read_release(path: Path, release: str) -> Found:
 
 
 def patient_of(name: str) -> str:
-    """The patient that a case's name speaks of: BraTS 2018, 2019 and GLI end it with the visit."""
+    """The patient of a case, by its name: in BraTS 2018, 2019 and GLI it ends with the visit."""
     if re.fullmatch(_PATTERNS[GLI], name, re.IGNORECASE):
         return name.rsplit("-", 1)[0]
     if re.fullmatch(r"(Brats18|BraTS19)_.+_\d+", name, re.IGNORECASE):
@@ -153,7 +148,7 @@ def _repeated(cases: list[Case]) -> list[Problem]:
     problems = []
     for case in cases:
         if case.name in first:
-            what = f"bears the name of another case ({first[case.name]})"
+            what = f"has the name of another case ({first[case.name]})"
             problems.append(error(case.name, case.where, what, "keep one of the two"))
         first.setdefault(case.name, case.where)
     return problems
@@ -172,7 +167,7 @@ def _name_mappings(path: Path, folders: list[Folder]) -> list[Path]:
 
 
 def _grades_from(mappings: list[Path], cases: list[Case]) -> None:
-    """BraTS 2020 says HGG or LGG in name_mapping.csv, no longer by folders."""
+    """Add the grades that name_mapping.csv gives: BraTS 2020 has no folders HGG and LGG."""
     grades = {}
     for mapping in mappings:
         for cells in mapping_rows(mapping):

@@ -1,17 +1,16 @@
-"""A split of one's own: a CSV, or the plain lists that RFNet-style repositories publish.
+"""A split of your own: a CSV, or plain lists as RFNet and similar repositories publish them.
 
 CSV: columns case, split and, if wanted, fold. split is train, val, test or predict_only; a case in `val` validates
-fold 0, so fold 0 trains on `train` alone. Lists: train.txt, val.txt, test.txt in one folder (train1.txt and so on
-may be named one by one, joined by commas), one case a line; the same rules.
+fold 0, so fold 0 trains on `train` alone. Lists: train.txt, val.txt and test.txt in one folder, or lists with other
+names (train1.txt) joined by commas; one case a line, and the same rules.
 """
 
-import csv
-import io
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from crossmodal.cohort.csv_text import csv_rows, read_text
 from crossmodal.cohort.problems import Problem, error, warning
 from crossmodal.cohort.splits import Place, ToSplit, fold_training
 from crossmodal.errors import UserError, nearest
@@ -37,7 +36,7 @@ def read_split(given: str) -> list[Entry]:
         given: a CSV file; a folder with train.txt and test.txt; or such lists, joined by commas.
 
     Raises:
-        UserError: a file is missing or not in either form.
+        UserError: a file is missing, or in neither form.
     """
     path = Path(given)
     if path.is_dir():
@@ -60,8 +59,14 @@ def apply_split(
 ) -> tuple[dict[str, Place], list[Problem]]:
     """Where each labelled case goes; those that the file does not name are left out, with a warning.
 
-    `left_out` are the cases that were found bad and may be named all the same. Training cases without a fold are
-    dealt to `folds` folds, unless the file has validation cases of its own.
+    Training cases without a fold are dealt to folds, unless the file has validation cases of its own.
+
+    Args:
+        entries: what `read_split` read.
+        cases: the cohort's labelled cases.
+        folds, seed: as for `split_by_patient`.
+        source: the file, for messages.
+        left_out: cases that were left out because of errors; the file may still name them.
 
     Raises:
         UserError: no case of the file is in the cohort.
@@ -139,7 +144,7 @@ def _folds_that_lack_cases(places: dict[str, Place], folds: int, source: str) ->
 
 
 def _name_in(known: Container[str], written: str) -> str | None:
-    """The cohort's name for a case as published lists write it: HGG_Brats18_X, HGG/Brats18_X, X_vol.npy."""
+    """The cohort's name of a case that a published list writes as HGG_Brats18_X, HGG/Brats18_X or X_vol.npy."""
     plain = re.sub(r"(_vol)?\.(npy|npz|nii|nii\.gz)$", "", written.rstrip("/").split("/")[-1])
     options = (written, plain, re.sub(r"^(HGG|LGG)_", "", plain))
     return next((name for name in options if name in known), None)
@@ -151,7 +156,7 @@ def _read_lists(paths: Iterable[Path]) -> list[Entry]:
         match = _LIST.fullmatch(path.name)
         if match is None:
             raise UserError(f"{path}: is neither a .csv nor a list whose name begins with train, val or test")
-        for number, line in enumerate(_text(path).splitlines(), 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             if line.strip() and not line.lstrip().startswith("#"):
                 entries.append(Entry(line.strip(), match[1].lower(), None, f"{path}, line {number}"))
     if not entries:
@@ -160,34 +165,20 @@ def _read_lists(paths: Iterable[Path]) -> list[Entry]:
 
 
 def _read_csv(path: Path) -> list[Entry]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""))
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as fault:
-        raise UserError(f"{path}: is not a CSV file ({fault})") from None
-    header = lines[0][1] if lines else []
+    (_, header), *rows = csv_rows(path) or [(1, [])]
     for name in ("case", "split"):
         if header.count(name) != 1:
             raise UserError(f"{path}: needs one column '{name}' ({nearest(name, header)}); columns: case,split[,fold]")
-    if len(lines) < 2:
+    if not rows:
         raise UserError(f"{path}: no case is listed; write one case a line")
-    return [_entry(path, number, dict(zip(header, cells, strict=False))) for number, cells in lines[1:]]
+    return [_entry(path, number, dict(zip(header, cells, strict=False))) for number, cells in rows]
 
 
 def _entry(path: Path, number: int, row: dict[str, str]) -> Entry:
     part, fold = row.get("split", ""), row.get("fold", "")
     where = f"{path}, line {number}"
     if part not in PARTS:
-        raise UserError(f"{where}: '{part}' is no part of a split: {nearest(part, PARTS)}")
+        raise UserError(f"{where}: '{part}' is not a part of a split: {nearest(part, PARTS)}")
     if fold and (part not in ("train", "val") or not re.fullmatch(r"\d{1,3}(\.0)?", fold)):
         raise UserError(f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only")
     return Entry(row.get("case", ""), part, int(float(fold)) if fold else None, where)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such split file; give a .csv, a folder or a list of .txt files") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{path}: cannot be read as text ({fault})") from None

@@ -1,7 +1,7 @@
-"""Who trains and who tests: by patient, balanced over grade and enhancing tumour, the same on every machine.
+"""Splits by patient, balanced over grade and enhancing tumour, and the same on every machine.
 
-A patient's place follows from the seed and the patients' names alone: not from the order in which a folder
-lists them, and not from cases that are only tested on.
+A patient's place depends on the seed and the cohort's patients: their names, grades and whether they have enhancing
+tumour. It does not depend on the order of files or on external cohorts.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from crossmodal.errors import UserError
 
 @dataclass(frozen=True)
 class ToSplit:
-    """What a split needs to know of a labelled case."""
+    """A labelled case, with what the split is balanced over."""
 
     case: str
     patient: str
@@ -23,7 +23,7 @@ class ToSplit:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a case goes; `fold` is the fold that it validates, None outside train and without folds."""
+    """Where a case goes. `fold` is the fold that it validates; None outside train, or if there are no folds."""
 
     split: str
     fold: int | None = None
@@ -38,10 +38,13 @@ def split_by_patient(
         cases: labelled cases; the cases of one patient stay together.
         folds: number of folds; 0 for none.
         test_fraction: share of the patients held out; at least one patient when it is above 0.
-        seed: another seed, another split.
+        seed: of the order in which patients are dealt.
 
     Returns:
-        case -> place, and warnings where there are too few patients for what was asked.
+        The place of each case by its name, and warnings if there are too few patients.
+
+    Raises:
+        UserError: see `require_split_options`.
     """
     require_split_options(folds, test_fraction)
     problems = []
@@ -59,13 +62,17 @@ def split_by_patient(
 
 
 def fold_training(cases: list[ToSplit], folds: int, seed: int) -> tuple[dict[str, Place], list[Problem]]:
-    """Folds for cases that a split file puts in the training part without saying which."""
+    """Folds for training cases of a split file that names none; see `split_by_patient`."""
     fold_of, problems = deal_folds(_strata(cases, seed), folds)
     return {one.case: Place("train", fold_of.get(one.patient)) for one in cases}, problems
 
 
 def require_split_options(folds: int, test_fraction: float) -> None:
-    """Raises UserError when there can be no such split."""
+    """Check the options of a split.
+
+    Raises:
+        UserError: there are 1 or fewer than 0 folds, or the fraction is below 0 or not below 1.
+    """
     if folds < 0 or folds == 1:
         raise UserError(f"--folds {folds}: give 2 or more folds, or 0 for none")
     if not 0 <= test_fraction < 1:
@@ -73,7 +80,7 @@ def require_split_options(folds: int, test_fraction: float) -> None:
 
 
 def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], list[Problem]]:
-    """Deal patients to folds, stratum by stratum: to the fold with the fewest of the stratum, then of all."""
+    """The fold of each patient: each goes to the fold that has the fewest of its stratum, then the fewest of all."""
     patients = sum(map(len, strata))
     if folds == 0:
         return {}, []
@@ -94,7 +101,7 @@ def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], lis
 
 
 def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
-    """Patients by grade and by whether a visit is free of ET; largest stratum first, each in the seed's order."""
+    """Patients by grade and by whether a visit has no ET; largest stratum first, each in an order of the seed."""
     grade: dict[str, str] = {}
     et_free: dict[str, bool] = {}
     for one in cases:
@@ -107,7 +114,7 @@ def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
 
 
 def _held_out(strata: list[list[str]], fraction: float) -> set[str]:
-    """The first patients of each stratum, as many in all as asked, shared out by largest remainder."""
+    """The first patients of each stratum: the fraction of all patients, shared among strata by largest remainder."""
     patients = sum(map(len, strata))
     wanted = int(fraction * patients + 0.5)
     if fraction > 0:

@@ -1,7 +1,7 @@
-"""The embedded cohort: glioma phantoms whose sequences carry what they carry in a patient.
+"""The embedded cohort: simulated gliomas whose four sequences show what they show in patients.
 
 `write_cohort` writes a cohort in the layout of BraTS 2020; `make_subject` gives one subject's arrays.
-docs/phantom.md says what was fitted to what, and what a phantom cannot show.
+docs/phantom.md says how they were fitted to patients, and what a phantom cannot show.
 """
 
 from crossmodal.phantom.site import SITES, Site

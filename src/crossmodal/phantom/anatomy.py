@@ -1,4 +1,4 @@
-"""A subject's normal brain: the ICBM152 tissue maps, scaled, smoothly deformed and given folds of its own.
+"""A subject's normal brain: the ICBM152 tissue maps, scaled, smoothly deformed and with folds of its own.
 
 Fonov et al. 2011, doi:10.1016/j.neuroimage.2010.07.033; the maps come with nilearn.
 """
@@ -25,7 +25,7 @@ class Template:
     volume_ml: float
 
     def smoothed(self, spacing: float) -> "Template":
-        """The same, averaged over voxels of `spacing`, so that sampling it there gives partial volumes."""
+        """The same, averaged over voxels of `spacing` mm, so that sampling it gives partial volumes."""
         if spacing <= 1:
             return self
         sigma = 0.29 * spacing  # the SD of a box of this width
@@ -34,7 +34,7 @@ class Template:
 
 
 def load_template() -> Template:
-    """The maps that nilearn ships. There is no CSF map: it is what the mask holds besides GM and WM."""
+    """The maps that nilearn ships. It has no CSF map: CSF is the part of the mask that is neither GM nor WM."""
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
 
     def lps(image) -> np.ndarray:
@@ -49,7 +49,7 @@ def load_template() -> Template:
 
 @dataclass(frozen=True)
 class Warp:
-    """How a subject's brain lies on the template; `bulge` is the mass effect: mm, radius mm, share."""
+    """How a subject's brain maps to the template; `bulge` lists swellings: centre (mm), radius (mm), share."""
 
     scale: tuple[float, float, float]
     amplitude_mm: float
@@ -59,7 +59,7 @@ class Warp:
 
 
 def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
-    """A brain of 1400 to 1900 ml with proportions, folds and atrophy of its own."""
+    """A brain of 1400 to 1900 ml with its own proportions, folds and width of fluid spaces."""
     size = (rng.uniform(1400, 1900) / template.volume_ml) ** (1 / 3)
     stretch = rng.normal(0, 0.025, 3)
     scale = size * np.exp(stretch - stretch.mean())
@@ -69,7 +69,13 @@ def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
 
 
 def brain(template: Template, warp: Warp, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Mask (bool) and tissue fractions (3, x, y, z: WM, GM, CSF; their sum is 1 in the mask)."""
+    """Mask (bool) and tissue fractions (3, x, y, z: WM, GM, CSF; their sum is 1 in the mask).
+
+    Args:
+        template: smoothed for the grid's spacing.
+        warp: the subject's.
+        grid: where the voxels are.
+    """
     rng = np.random.default_rng(warp.seed)
     centre = [mm / 2 for mm in FIELD_OF_VIEW_MM]
     middle = [(n - 1) / 2 for n in template.mask.shape]
@@ -92,7 +98,7 @@ def brain(template: Template, warp: Warp, grid: Grid) -> tuple[np.ndarray, np.nd
 
 
 def mass_effect(position: list[np.ndarray], bulge) -> list[np.ndarray]:
-    """Displacement (mm, three arrays) back to where the tissue came from, around incompressible swellings.
+    """Displacement back to where the tissue was before incompressible swellings: x, y, z in mm, each an array.
 
     A swelling that takes the share k of the sphere of radius R moves tissue from r' to r with r'³ = r³ − kR³.
     """

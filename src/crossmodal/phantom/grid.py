@@ -1,4 +1,4 @@
-"""Positions in millimetres, and smooth random fields that are the same at whatever spacing they are sampled.
+"""Positions in millimetres, and smooth random fields that are the same at every spacing.
 
 All arithmetic is elementwise float64: the results of FFT and BLAS depend on the processor and on threads.
 """
@@ -45,8 +45,8 @@ class Grid:
 def smooth_field(rng: np.random.Generator, grid: Grid, sigma_mm: float) -> np.ndarray:
     """A stationary Gaussian field of mean 0, SD 1 and correlation as of noise smoothed with `sigma_mm`.
 
-    White noise on a lattice under a tensor product of cubic B-splines. The lattice covers the whole field of
-    view whatever the grid, so one generator state means one field at all spacings.
+    White noise on a lattice, interpolated by cubic B-splines. The lattice always covers the whole field of view, so
+    one state of the generator gives one field at all spacings.
     """
     step = sigma_mm / _SPLINE_WIDTH
     field = rng.standard_normal([int(np.ceil(mm / step)) + 4 for mm in FIELD_OF_VIEW_MM])
@@ -59,12 +59,7 @@ def _interpolate(lattice: np.ndarray, position: np.ndarray, axis: int) -> np.nda
     """Sum of cubic B-splines along one axis at `position`, in lattice steps."""
     cell = np.floor(position).astype(int)
     t = position - cell
-    weights = [
-        (1 - t) ** 3 / 6,
-        (3 * t**3 - 6 * t**2 + 4) / 6,
-        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-        t**3 / 6,
-    ]
+    weights = [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
     shape = [1, 1, 1]
     shape[axis] = len(position)
     return sum(

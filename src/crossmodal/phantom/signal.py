@@ -3,11 +3,10 @@
 import numpy as np
 from scipy import ndimage
 
+from crossmodal.domain import MODALITIES
 from crossmodal.phantom.grid import Grid, smooth_field
 from crossmodal.phantom.site import Site, Tissue
 from crossmodal.phantom.tumour import ED, ET, NCR
-
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 # Normal tissue: a mix of published 1.5 T and 3 T values. Tumour: fitted to real contrasts (docs/phantom.md).
 TISSUES = {
@@ -42,7 +41,15 @@ def mprage(t1, t2, pd, tr: float, ti: float, te: float):
 
 
 def signal(modality: str, site: Site, t1, t2, pd, gd):
-    """Noise-free signal of one tissue (arrays or numbers), T1 shortened by gadolinium in t1ce."""
+    """Noise-free signal of one tissue; in t1ce, gadolinium shortens T1.
+
+    Args:
+        modality: one of `MODALITIES`.
+        site: gives the timing and the relaxivity.
+        t1, t2: in ms; numbers, or arrays of voxels.
+        pd: proton density relative to CSF.
+        gd: gadolinium in mM.
+    """
     if modality == "t2":
         return spin_echo(t1, t2, pd, *site.t2_timing)
     if modality == "flair":
@@ -54,7 +61,7 @@ def signal(modality: str, site: Site, t1, t2, pd, gd):
 
 
 def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
-    """This subject's tissue: each parameter off by a few per cent, at the site's field strength."""
+    """A subject's tissues: each parameter varied by a few per cent, at the site's field strength."""
     drawn = {}
     for name, tissue in TISSUES.items():
         spread = SPREAD_NORMAL if name in NORMAL else SPREAD_TUMOUR
@@ -64,7 +71,14 @@ def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
 
 
 def fractions(tissue: np.ndarray, labels: np.ndarray, grade: str, spacing: float) -> dict[str, np.ndarray]:
-    """Share of each compartment in each voxel: borders of the tumour are partial volumes."""
+    """Share of each compartment in each voxel, with partial volumes at the borders of the tumour.
+
+    Args:
+        tissue: (3, x, y, z), fractions of WM, GM, CSF.
+        labels: (x, y, z), labels of BraTS 2020.
+        grade: HGG or LGG.
+        spacing: edge of a voxel in mm.
+    """
     sigma = np.hypot(0.6, 0.2 * spacing) / spacing
     core = "non_enhancing" if grade == "LGG" else "necrosis"
     soft = {
@@ -78,7 +92,16 @@ def fractions(tissue: np.ndarray, labels: np.ndarray, grade: str, spacing: float
 def acquire(
     rng: np.random.Generator, site: Site, grid: Grid, grade: str, mask, tissue, labels
 ) -> dict[str, np.ndarray]:
-    """The four images as int16, at least 1 in the brain and 0 outside."""
+    """The four images as int16, at least 1 in the brain and 0 outside.
+
+    Args:
+        rng: of this subject.
+        site: the scanner.
+        grid: where the voxels are.
+        grade: HGG or LGG.
+        mask: (x, y, z), the brain.
+        tissue, labels: see `fractions`.
+    """
     tissues = draw_tissues(rng, site)
     settings = {m: _draw_setting(rng, site) for m in MODALITIES}
     bias = {m: np.exp(site.bias * np.tanh(smooth_field(rng, grid, 45.0))) for m in MODALITIES}
@@ -113,14 +136,14 @@ def _draw_setting(rng: np.random.Generator, site: Site) -> tuple[int, float, flo
 
 
 def thick_slices(image: np.ndarray, mask: np.ndarray, axis: int, width: float) -> np.ndarray:
-    """Average along one axis over a slice of `width` voxels, within the brain alone."""
+    """Average along one axis over a slice of `width` voxels, within the brain only."""
     sigma = 0.29 * width
     weight = ndimage.gaussian_filter1d(mask.astype(np.float64), sigma, axis, truncate=3)
     return ndimage.gaussian_filter1d(image * mask, sigma, axis, truncate=3) / np.maximum(weight, 1e-3)
 
 
 def rician(rng: np.random.Generator, image: np.ndarray, sigma: float) -> np.ndarray:
-    """Magnitude of a complex image with Gaussian noise in both channels."""
+    """Magnitude of a complex image with Gaussian noise of SD `sigma` in both channels."""
     real = image + sigma * rng.standard_normal(image.shape)
     imaginary = sigma * rng.standard_normal(image.shape)
     return np.sqrt(real * real + imaginary * imaginary)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# Each ten consecutive cases of a site hold these kinds, in an order of their own.
+# Kinds of each ten consecutive cases of a site; their order is drawn for each ten.
 MIX_A = ("classic",) * 6 + ("bifocal",) * 2 + ("low_grade", "no_et")
 MIX_B = ("classic",) * 3 + ("bifocal",) * 2 + ("low_grade",) * 3 + ("no_et",) * 2
 
@@ -20,7 +20,7 @@ class Tissue:
 
 @dataclass(frozen=True)
 class Site:
-    """Timings in ms; noise as a share of white matter; bias as the largest deviation from 1; blur in mm."""
+    """Timings in ms; noise as a share of white matter; bias as the largest deviation from 1; slices in mm."""
 
     name: str
     first_case: int

@@ -8,14 +8,7 @@ from crossmodal.phantom.anatomy import Template, brain, draw_warp
 from crossmodal.phantom.grid import Grid
 from crossmodal.phantom.signal import acquire
 from crossmodal.phantom.site import SITES
-from crossmodal.phantom.tumour import (
-    GROWTH_SPACING_MM,
-    Kind,
-    centre_mm,
-    choose_seeds,
-    draw_kind,
-    grow,
-)
+from crossmodal.phantom.tumour import GROWTH_SPACING_MM, Kind, centre_mm, choose_seeds, draw_kind, grow
 
 MASS_EFFECT_SHARE = 0.5
 
@@ -36,7 +29,7 @@ def case_name(site: str, number: int) -> str:
 
 
 def kind_name(seed: int, site: str, number: int) -> str:
-    """Each ten consecutive cases hold the site's mix; which is which is drawn for each ten."""
+    """The kind of a case: each ten consecutive cases have the site's mix, in an order drawn for each ten."""
     block, place = divmod(number - 1, 10)
     rng = np.random.default_rng([seed, ord(site), 0, block])
     return SITES[site].mix[rng.permutation(10)[place]]
@@ -47,6 +40,10 @@ def make_subject(templates: dict[float, Template], spacing: float, seed: int, si
 
     Args:
         templates: by spacing; those of `spacing` and of the growth grid (3 mm) are needed.
+        spacing: edge of a voxel in mm.
+        seed: of the cohort.
+        site: A or B.
+        number: of the case.
     """
     streams = np.random.default_rng([seed, ord(site), 1, number]).spawn(3)
     coarse = Grid.whole(GROWTH_SPACING_MM)

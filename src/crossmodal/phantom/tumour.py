@@ -10,10 +10,12 @@ import numpy as np
 from scipy import ndimage
 from skimage.graph import MCP_Geometric
 
+from crossmodal import domain
 from crossmodal.phantom.anatomy import CSF, GM, WM
 from crossmodal.phantom.grid import Grid, smooth_field
 
-NCR, ED, ET = 1, 2, 4  # the labels of BraTS 2020
+_BRATS_2020 = domain.from_internal("brats2020")
+NCR, ED, ET = (_BRATS_2020[label] for label in (domain.NCR, domain.ED, domain.ET))
 GROWTH_SPACING_MM = 3.0
 CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
 OEDEMA_SPEED = {WM: 1.0, GM: 0.15, CSF: 0.04}
@@ -43,14 +45,14 @@ def _radius_mm(ml: float) -> float:
 
 @dataclass(frozen=True)
 class Kind:
-    """What sort of case: `grade` HGG or LGG, with ET or not, and the lesions."""
+    """A case's grade, HGG or LGG, and its lesions."""
 
     grade: str
     foci: tuple[Focus, ...]
 
 
 def draw_kind(rng: np.random.Generator, name: str) -> Kind:
-    """Volumes within those of the four real cases; `name` is one of classic, bifocal, low_grade, no_et."""
+    """Lesions with volumes in the range of four real cases; `name` is classic, bifocal, low_grade or no_et."""
     ed = rng.uniform(46, 105)
     ncr = float(np.exp(rng.uniform(np.log(2.0), np.log(25.0))))
     radius = _radius_mm(ncr)
@@ -67,7 +69,15 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
 
 
 def choose_seeds(rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue) -> list[tuple[int, int, int]]:
-    """A voxel of supratentorial white matter for each focus, deep enough for its core and far from the others."""
+    """Where each focus starts: a voxel of supratentorial white matter, deep enough for its core and far from others.
+
+    Args:
+        rng: of this subject.
+        kind: the foci.
+        grid: where the voxels are.
+        mask: (x, y, z), the brain.
+        tissue: (3, x, y, z), fractions of WM, GM, CSF.
+    """
     depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
     x, y, z = np.meshgrid(*grid.axes(), indexing="ij", sparse=True)
     above = (z > 62) & (np.abs(x - 120) > 10) & (np.abs(x - 120) < 60)
@@ -90,7 +100,14 @@ def centre_mm(grid: Grid, voxel) -> tuple[float, ...]:
 
 
 def arrival(mask, tissue, speeds: dict[int, float], noise: np.ndarray, starts) -> np.ndarray:
-    """Time at which a front that starts in the voxels `starts` reaches each voxel; finite everywhere."""
+    """Time at which a front reaches each voxel; finite everywhere.
+
+    Args:
+        mask, tissue: as for `choose_seeds`.
+        speeds: of the front in each tissue, mm per unit of time.
+        noise: (x, y, z), added to the logarithm of the speed.
+        starts: voxels from which the front starts.
+    """
     speed = sum(speeds[k] * tissue[k] for k in speeds) * np.exp(noise)
     cost = 1 / np.where(mask, np.maximum(speed, OUTSIDE_SPEED), OUTSIDE_SPEED)
     return MCP_Geometric(cost).find_costs(starts)[0]
@@ -99,8 +116,15 @@ def arrival(mask, tissue, speeds: dict[int, float], noise: np.ndarray, starts) -
 def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_mask) -> np.ndarray:
     """Labels (uint8: 0, NCR 1, ED 2, ET 4) on the fine grid.
 
-    The fronts are computed on the coarse grid, so that a subject's tumour is the same at every spacing;
-    volumes are met by rank on the fine one.
+    The fronts are computed on the coarse grid, so that a subject's tumour is the same at every spacing. On the fine
+    grid, the voxels that a front reaches first are taken until the volume is met.
+
+    Args:
+        rng: of this subject.
+        kind: the foci and their volumes.
+        seeds: a voxel of the coarse grid for each focus.
+        coarse, coarse_brain: grid of the fronts, and its mask and tissue fractions.
+        fine, fine_mask: grid of the labels, and its mask.
     """
     mask, tissue = coarse_brain
     labels = np.zeros(fine.shape, np.uint8)
@@ -125,7 +149,7 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
 
 
 def _lowest(time: np.ndarray, where: np.ndarray, volume_ml: float, spacing: float) -> np.ndarray:
-    """The voxels of `where` that the front reaches first, as many as make the volume; ties by position."""
+    """The voxels of `where` that the front reaches first, up to the volume; ties are broken by position."""
     count = min(round(volume_ml * 1000 / spacing**3), int(where.sum()))
     chosen = np.zeros(time.shape, bool)
     index = np.flatnonzero(where)
@@ -134,7 +158,7 @@ def _lowest(time: np.ndarray, where: np.ndarray, volume_ml: float, spacing: floa
 
 
 def resample(values: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
-    """Linear interpolation from one grid to another."""
+    """Values (x, y, z) of one grid, linearly interpolated at the voxels of another."""
     if source == target:
         return values
     ratio = target.spacing / source.spacing

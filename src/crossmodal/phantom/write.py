@@ -1,6 +1,5 @@
-"""Write a cohort as BraTS 2020 is laid out, the cases in parallel."""
+"""Write a cohort in the layout of BraTS 2020, the cases in parallel."""
 
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -10,13 +9,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from crossmodal.device import available_cores, keep_freed_memory
+from crossmodal.errors import UserError, nearest
+from crossmodal.files import atomic_path
 from crossmodal.phantom.anatomy import Template, load_template
 from crossmodal.phantom.site import SITES
 from crossmodal.phantom.subject import case_name, make_subject
 from crossmodal.phantom.tumour import GROWTH_SPACING_MM
-from crossmodal.device import keep_freed_memory
-from crossmodal.errors import UserError, nearest
-from crossmodal.files import atomic_path
 from crossmodal.progress import track
 
 _templates: dict[float, Template] = {}  # of a worker process
@@ -27,18 +26,18 @@ def write_cohort(
 ) -> list[Path]:
     """Write `cases` phantoms under `out`, one folder each, and return the folders.
 
-    Case k is the same file for file whatever the number of cases and workers.
+    The files of case k do not depend on the number of cases and workers.
 
     Args:
-        out: folder, made when missing; files of the same names in it are replaced.
+        out: folder; files of the same names in it are replaced.
         cases: how many, 1 or more.
         spacing: edge of the cubic voxels in mm, 0.5 to 6; 1 gives BraTS's 240×240×155.
         seed: 0 or more.
         site: "A" or "B", two sets of scanner settings and of cases.
-        workers: processes; all cores that this process may use when None.
+        workers: number of processes; by default the cores that this process may use.
 
     Raises:
-        UserError: when a setting is out of its range, or `out` holds cases that are not of this cohort.
+        UserError: a setting is out of its range, or `out` holds cases that are not of this cohort.
     """
     _check(out, cases, spacing, seed, site, workers)
     keep_freed_memory()
@@ -47,11 +46,11 @@ def write_cohort(
     templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
     write = partial(_write_subject, out, float(spacing), seed, site)
     numbers = range(1, cases + 1)
-    workers = min(workers or len(os.sched_getaffinity(0)), cases)
+    workers = min(workers or available_cores(), cases)
     _set_templates(templates)
     if workers == 1:
         return list(track(map(write, numbers), "phantoms written", cases))
-    # A forked process has the templates already; elsewhere they, half a gigabyte, are sent to each.
+    # A forked process has the templates; a spawned one must be sent them, half a gigabyte.
     forked = sys.platform == "linux"
     start = (get_context("fork"),) if forked else (get_context("spawn"), _set_templates, (templates,))
     with ProcessPoolExecutor(workers, *start) as pool:
@@ -93,7 +92,7 @@ def _write_subject(out: Path, spacing: float, seed: int, site: str, number: int)
 
 
 def _write_nifti(path: Path, values: np.ndarray, spacing: float) -> None:
-    """Uncompressed, since the bytes of gzip depend on the system's zlib; LPS with BraTS's origin."""
+    """Write LPS with BraTS's origin; uncompressed, since the bytes of gzip depend on the system's zlib."""
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[1, 3] = spacing * (values.shape[1] - 1)
     image = nib.Nifti1Image(values, affine)

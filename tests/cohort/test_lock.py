@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from crossmodal.experiment import config as configs
-from crossmodal.cohort import lock as locks
-from crossmodal.phantom import write_cohort
-from crossmodal.errors import UserError
-from crossmodal.publishing import dvc
 
-from tests.publish.experiments import crossmodal, fresh_clone, git, make_repository, save
+from crossmodal.cohort import lock as locks
+from crossmodal.errors import UserError
+from crossmodal.experiment import config as configs
+from crossmodal.phantom import write_cohort
+from crossmodal.publishing import dvc
+from crossmodal.report.methods_text import data as data_text
+from tests.publishing.experiments import crossmodal, fresh_clone, git, make_repository, save
 
 CASES = ("BraTS20_Training_001", "BraTS20_Training_002", "BraTS20_Training_003")
 
@@ -151,20 +152,26 @@ def snakemake(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def test_the_report_and_the_config_hold_the_hash(repository: Path) -> None:
-    from crossmodal.report.methods_text import data as data_text
-
-    files = write_files(repository / "files")
-    lock = locks.write_lock(repository / "mine.dvc", files)
-    given = {"brats": str(files), "brats_lock": str(lock.file), "budget": "smoke"}
-    config = configs.resolve(given, repository / "workflow")
-
-    class Experiment:
-        is_phantom = False
-
-    assert lock.md5 in data_text(Experiment(), config)
+def test_the_report_and_the_config_hold_the_hash(tmp_path: Path) -> None:
+    files = write_files(tmp_path / "files")
+    lock = locks.write_lock(tmp_path / "mine.dvc", files)
+    config = configs.resolve({"brats": str(files), "brats_lock": str(lock.file), "budget": "smoke"})
+    assert lock.md5 in data_text(config)
     with pytest.raises(UserError, match="the lock is of its files"):
-        configs.resolve({"brats_lock": str(lock.file)}, repository / "workflow")
+        configs.resolve({"brats_lock": str(lock.file)})
+
+
+def test_a_cohort_is_held_to_its_lock_once_it_was_read(tmp_path: Path) -> None:
+    data, notes = write_files(tmp_path / "data"), tmp_path / "notes"
+    lock = locks.write_lock(tmp_path / "mine.dvc", data)
+    (data / "grün.txt").write_text("other text")
+    with pytest.raises(UserError, match="is not the cohort that"):
+        locks.require_locked(str(data), str(lock.file), notes)
+    with pytest.raises(UserError, match="is not the cohort that"):  # it has been read by now
+        locks.require_locked(str(data / "grün.txt"), str(lock.file), notes, only_known=True)
+    locks.require_locked(str(data), str(lock.file), tmp_path / "other notes", only_known=True)
+    locks.require_locked(str(tmp_path / "not here"), str(lock.file), notes)
+    locks.require_locked(str(data), None, notes)
 
 
 def test_a_generated_cohort_must_be_the_pinned_one(repository: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from crossmodal.phantom import write_cohort
 
 REPOSITORY = Path(__file__).resolve().parents[2]

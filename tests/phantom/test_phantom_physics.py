@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from crossmodal.phantom import anatomy, signal, site, tumour
-from crossmodal.phantom.grid import Grid, smooth_field
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from crossmodal.phantom import anatomy, signal, site, tumour
+from crossmodal.phantom.grid import Grid, smooth_field
 
 
 def test_a_field_is_the_same_at_every_spacing_and_crop():

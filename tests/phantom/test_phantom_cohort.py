@@ -9,9 +9,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
+from crossmodal.errors import UserError
 from crossmodal.phantom import write_cohort
 from crossmodal.phantom.subject import kind_name
-from crossmodal.errors import UserError
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 
