@@ -1,5 +1,7 @@
 """Each loss against an independent reference, its gradient, misuse, and a loop of someone else's in 2D."""
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Bernoulli, Categorical, kl_divergence
 
-from crossmodal.distill import LOSSES, MSE, AttentionTransfer, BarlowTwins, ChannelKL, Prototypes, SoftTargets
+from crossmodal.distill import LOSSES, MSE, AttentionTransfer, BarlowTwins, ChannelKL, Prototypes, SoftTargets, losses
 from crossmodal.distill.losses import cross_correlation, positions_as_samples
 
 SHAPE = (2, 5, 4, 4, 4)
@@ -252,3 +254,8 @@ def test_labels_that_do_not_fit_are_a_value_error() -> None:
         Prototypes()(student, teacher, labels()[:, 0])
     with pytest.raises(ValueError, match="no label is one of 0 to 3"):
         Prototypes()(student, teacher, labels() + 4)
+
+
+def test_examples_in_docstrings_run() -> None:
+    result = doctest.testmod(losses)
+    assert result.failed == 0 and result.attempted >= 3 * len(LOSSES)
