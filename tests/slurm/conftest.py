@@ -1,4 +1,4 @@
-"""One Slurm and two runs of the same experiment for all tests: one on this machine, one on the Slurm, disturbed."""
+"""One Slurm and two runs of an experiment for all tests: one on this machine, and one on Slurm that is disturbed."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from workspace import Run, Workspace
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[OneNode]:
-    """A Slurm of its own, which ends with the tests."""
+    """A separate Slurm, which ends with the tests."""
     reasons = reasons_to_refuse() + [f"{name} is not installed" for name in missing(PROGRAMS)]
     if reasons:
         pytest.skip("no Slurm for tests here: " + "; ".join(reasons))
@@ -27,7 +27,7 @@ def slurm() -> Iterator[OneNode]:
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The experiment, run on this machine without a disturbance."""
+    """The experiment, run on this machine undisturbed."""
     workspace = Workspace(tmp_path_factory.mktemp("local") / "run")
     run = workspace.snakemake("--cores", "2")
     assert run.wait(900) == 0, run.output[-4000:]
@@ -36,11 +36,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def story(slurm: OneNode, local: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """The same experiment on Slurm: the student is cancelled, choi2023 meets its time limit."""
-    # A minute, the least that Slurm knows; more where the machine is busy and a training takes longer than that.
+    """The same experiment on Slurm: the student is cancelled, choi2023 exceeds its time limit."""
+    # A minute is Slurm's shortest limit. On a busy machine a training takes longer and gets more.
     limit = 1 + int(local.training("choi2023").seconds() // 45)
     workspace = Workspace(tmp_path_factory.mktemp("slurm") / "run", slurm.environment, limit)
-    shutil.copytree(local.folder / ".cache", workspace.folder / ".cache")  # as data that a user brings
+    shutil.copytree(local.folder / ".cache", workspace.folder / ".cache")  # the same phantoms
     run = workspace.snakemake("--workflow-profile", "profiles/slurm")
     story = Story(workspace, run)
     try:
@@ -54,7 +54,7 @@ def story(slurm: OneNode, local: Workspace, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def another_run(slurm: OneNode, story: Story) -> Iterator:
-    """A function that starts Snakemake on the Slurm again, in the finished workspace."""
+    """A function that starts Snakemake on Slurm again, in the finished workspace."""
     started: list[Run] = []
 
     def start(*options: str) -> Run:

@@ -1,7 +1,7 @@
 """A real Slurm on one node, with a munge of its own, all in one temporary folder.
 
 Nothing outside that folder is read or written: no /etc/slurm, no /etc/munge, no device nodes in /dev. The daemons
-are children of this process and are told to end with it. They run as the current user, root or not.
+are children of this process and end with it. They run as the current user, whether root or not.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "slurmstepd")
-# Slurm looks at time limits every 30 s: what has to wait for a limit cannot be faster than that.
+# Slurm checks time limits every 30 s, so a test that waits for a limit takes at least that long.
 CONFIGURATION = """\
 ClusterName=crossmodal-test
 SlurmctldHost={host}(127.0.0.1)
@@ -37,7 +37,7 @@ SlurmdLogFile={folder}/slurmd.log
 SwitchType=switch/none
 MpiDefault=none
 TaskPlugin=task/none
-ProctrackType=proctrack/{tracking}
+ProctrackType=proctrack/linuxproc
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
@@ -56,18 +56,18 @@ PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 
 
 def reasons_to_refuse() -> list[str]:
-    """Why a Slurm must not be started here; empty when it may be."""
+    """Reasons not to start a Slurm here; empty when there are none."""
     reasons = []
     if os.environ.get("CI") not in ("true", "1") and os.environ.get("CROSSMODAL_TEST_SLURM") != "1":
         reasons.append("it starts daemons, so it runs in CI or with CROSSMODAL_TEST_SLURM=1 only")
-    reasons += [f"{name} runs here already (process {pid})" for pid, name in running(DAEMONS)]
+    reasons += [f"{name} is already running (process {pid})" for pid, name in running(DAEMONS)]
     reasons += [
-        f"{path} is there: this machine has a Slurm or a munge of its own"
+        f"{path} exists: this machine has a Slurm or munge already"
         for path in ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/munge/munge.socket.2")
         if Path(path).exists()
     ]
     if "SLURM_CONF" in os.environ or "SLURM_JOB_ID" in os.environ:
-        reasons.append("SLURM_CONF or SLURM_JOB_ID is set: this shell belongs to another Slurm")
+        reasons.append("SLURM_CONF or SLURM_JOB_ID is set: this shell uses another Slurm")
     return reasons
 
 
@@ -86,31 +86,31 @@ def running(names: tuple[str, ...], mentioning: str = "") -> list[tuple[int, str
             name = (folder / "comm").read_text().strip()
             zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
             if name in names and not zombie:
-                told = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes() if mentioning else b""
-                if mentioning.encode() in told:
+                text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes() if mentioning else b""
+                if mentioning.encode() in text:
                     found.append((int(folder.name), name))
-        except OSError:  # it ended, or belongs to somebody else
+        except OSError:  # the process has ended, or is another user's
             continue
     return found
 
 
 class OneNode:
-    """One node with as many CPUs as asked for, real or not, plenty of memory that is not, and fake GPUs.
+    """One node that reports the given numbers of CPUs and GPUs and 256 GB of memory, whatever the machine has.
 
     Attributes:
-        folder: where everything lies, under /tmp: munge wants every folder above its socket to be open to all.
-        environment: what a process needs to talk to this Slurm.
+        folder: holds everything; in /tmp, since munge requires that all users can enter each folder above its socket.
+        environment: for processes that use this Slurm.
     """
 
-    def __init__(self, cpus: int = 8, gpus: int = 2, tracking: str = "linuxproc") -> None:
+    def __init__(self, cpus: int, gpus: int) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="crossmodal-slurm-", dir="/tmp"))
         self.host = socket.gethostname().split(".")[0]
         path = f"{folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         self.daemons: list[subprocess.Popen] = []
-        self._write_configuration(cpus, gpus, tracking)
+        self._write_configuration(cpus, gpus)
 
-    def _write_configuration(self, cpus: int, gpus: int, tracking: str) -> None:
+    def _write_configuration(self, cpus: int, gpus: int) -> None:
         self.folder.chmod(0o755)
         for name in ("munge", "state", "spool", "gpu", "bin"):
             (self.folder / name).mkdir(mode=0o755)
@@ -119,29 +119,21 @@ class OneNode:
         key.chmod(0o400)
         for number in range(gpus):
             _fake_gpu(self.folder / "gpu" / str(number))
-        text = CONFIGURATION.format(
-            folder=self.folder,
-            host=self.host,
-            user=pwd.getpwuid(os.getuid()).pw_name,
-            controller_port=_free_port(),
-            node_port=_free_port(),
-            cpus=cpus,
-            gpus=gpus,
-            tracking=tracking,
-        )
-        (self.folder / "slurm.conf").write_text(text)
+        values = {"folder": self.folder, "host": self.host, "user": pwd.getpwuid(os.getuid()).pw_name}
+        values |= {"controller_port": _free_port(), "node_port": _free_port(), "cpus": cpus, "gpus": gpus}
+        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
         devices = f"NodeName={self.host} Name=gpu File={self.folder}/gpu/[0-{gpus - 1}]\n"
-        # Snakemake's job step takes every SLURM_ variable from srun's environment, SLURM_CONF too.
+        (self.folder / "gres.conf").write_text(devices)
+        # Snakemake's job step removes every SLURM_ variable from srun's environment, SLURM_CONF too.
         srun = self.folder / "bin" / "srun"
         srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
         srun.chmod(0o755)
-        (self.folder / "gres.conf").write_text(devices)
 
     def start(self) -> None:
         """Start munge and Slurm and wait until the node is idle.
 
         Raises:
-            RuntimeError: it does not get ready; the end of the logs is in the message.
+            RuntimeError: a daemon is not ready in time; with the end of the logs.
         """
         munge = self.folder / "munge"
         own = {"socket": "socket", "key-file": "key", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
@@ -153,7 +145,7 @@ class OneNode:
         self._wait("an idle node", lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"})
 
     def stop(self) -> None:
-        """Cancel every job, end the daemons, and make sure that nothing of this Slurm is left."""
+        """Cancel every job, end the daemons, and remove all files of this Slurm."""
         if len(self.daemons) == 3:
             self._cancel_all()
         for daemon in reversed(self.daemons):
@@ -175,17 +167,17 @@ class OneNode:
             time.sleep(0.2)
 
     def left_over(self) -> list[tuple[int, str]]:
-        """Daemons of this Slurm that still run."""
+        """Daemons of this Slurm that are still running."""
         return running(DAEMONS, mentioning=str(self.folder))
 
     def ask(self, *command: str) -> str:
         """What a Slurm command prints."""
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
-        ).stdout
+        environment = self.environment
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        return done.stdout
 
     def active_jobs(self) -> list[str]:
-        """Ids of the jobs that wait, run or end."""
+        """Ids of the jobs that are pending, running or completing."""
         return self.ask("squeue", "-h", "-o", "%i").split()
 
     def job_of(self, mark: str) -> str:
@@ -194,7 +186,7 @@ class OneNode:
         return next((line.split()[0] for line in lines if mark in line), "")
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """Every job so far, as `scontrol show job` tells it, by id and in the order of submission."""
+        """Every job so far, as `scontrol show job` prints it, by id and in the order of submission."""
         lines = self.ask("scontrol", "--oneliner", "show", "job").splitlines()
         jobs = [dict(part.split("=", 1) for part in line.split() if "=" in part) for line in lines]
         return {job["JobId"]: job for job in sorted(jobs, key=lambda job: int(job["JobId"]))}
@@ -208,16 +200,15 @@ class OneNode:
 
     def _run(self, program: str, *options: str) -> None:
         with (self.folder / f"{program}.out").open("w") as output:
-            self.daemons.append(
-                subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "TERM", program, *options],
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is for the tests, which then stop the daemons in order
-                )
+            daemon = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", program, *options],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C stops the tests, which then stop the daemons in order
             )
+        self.daemons.append(daemon)
 
     def _wait(self, what: str, ready, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
@@ -234,7 +225,7 @@ class OneNode:
 
 
 def _fake_gpu(path: Path) -> None:
-    """A device node that behaves as /dev/null; a plain file where only root could make one."""
+    """A device node that behaves like /dev/null; a plain file where device nodes are not permitted."""
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:

@@ -1,6 +1,6 @@
-"""Refuse a machine on which no Slurm may be started; install Debian's Slurm and munge where that is possible.
+"""Check that a Slurm can be started on this machine; install Debian's Slurm and munge where possible.
 
-python tests/slurm/prepare.py       exit 0: the tests can run; else what is wrong, and what to do
+python tests/slurm/prepare.py       exit 0: the tests can run; else it prints what is wrong and what to do
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from one_node import PROGRAMS, missing, reasons_to_refuse
 
 PACKAGES = ("slurm-wlm", "munge")
-# Debian asks this program before a package starts its daemons; 101 forbids it (invoke-rc.d(8)).
+# Debian runs this program before a package starts its daemons; exit code 101 forbids it (invoke-rc.d(8)).
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -33,7 +33,7 @@ def install() -> None:
 
 
 def main() -> str | None:
-    """What keeps the tests from running, or None."""
+    """Why the tests cannot run, or None."""
     reasons = reasons_to_refuse()
     if reasons:
         return "make test-slurm starts no Slurm here:\n" + "\n".join(f"  {reason}" for reason in reasons)

@@ -1,4 +1,4 @@
-"""What is done to a run on Slurm, and what is seen of it."""
+"""A run on Slurm that is disturbed, and what is recorded of it."""
 
 import threading
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from workspace import Run, Workspace
 
 @dataclass
 class Story:
-    """What was done to a run on Slurm, and what was seen.
+    """What was done to a run on Slurm, and what was recorded.
 
     Attributes:
-        cancelled: id of the student's job, which scancel ended in mid-training.
-        warned: whether choi2023 saved its state after Slurm's warning, before its time was up.
-        jobs: every job as `scontrol show job` tells it, by id.
-        status: Snakemake's.
+        cancelled: id of the student's job, which scancel ended during the training.
+        warned: whether choi2023 saved its state after Slurm's warning, before its time limit.
+        jobs: every job as `scontrol show job` prints it, by id.
+        status: exit status of Snakemake.
     """
 
     workspace: Workspace
@@ -33,7 +33,7 @@ class Story:
 
 
 def disturb(story: Story, slurm: OneNode, limit: int) -> None:
-    """Cancel the student in mid-training, and slow choi2023 down until its time is up."""
+    """Cancel the student during its training, and slow choi2023 down until its time limit."""
     student, choi = story.workspace.training("student"), story.workspace.training("choi2023")
     story.run.until(choi.in_its_middle, "choi2023 trains", 600)
     crawl = threading.Thread(target=choi.crawl_until, args=(choi.state.exists, 60 * limit + 40))
@@ -47,6 +47,6 @@ def disturb(story: Story, slurm: OneNode, limit: int) -> None:
 
 
 def files_below(folder: Path, leave_out: tuple[str, ...]) -> dict[str, bytes]:
-    """Content of every file, by its path, without files of some names."""
+    """Content of every file by its path, without the names in `leave_out`."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in leave_out]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

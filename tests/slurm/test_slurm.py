@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm: what is asked for, and what survives being cancelled and cut short."""
+"""The workflow on a real Slurm: what jobs request, and how trainings go on after being cancelled or timed out."""
 
 import json
 import signal
@@ -10,38 +10,29 @@ from workspace import Workspace
 
 pytestmark = pytest.mark.slurm
 
-# Times and memory differ between any two runs, and between a training in one piece and one in two.
+# Times and memory differ between any two runs, and when a training was interrupted.
 MEASURED = ("cost.csv", "cost.json", "resources.csv", "training_log.txt", "progress.csv", "checkpoint_final.pth")
 
 
-def test_the_run_ends_well_in_spite_of_all(story: Story):
+def test_the_run_succeeds_despite_the_disturbances(story: Story):
     assert story.status == 0, story.run.output[-4000:]
 
 
-def test_gpu_steps_ask_for_a_gpu_and_others_do_not(story: Story):
+def test_gpu_steps_request_a_gpu_and_others_do_not(story: Story):
     for job in story.jobs.values():
         wants_gpu = "train_network" in job["Comment"] or "predict_cases" in job["Comment"]
         assert job["Partition"] == ("gpu" if wants_gpu else "cpu"), job
         assert job.get("TresPerJob") == ("gres:gpu:1" if wants_gpu else None), job
     submitted = {job["Comment"].split("_wildcards")[0] for job in story.jobs.values()}
-    assert submitted == {
-        f"rule_{name}"
-        for name in (
-            "check_cohort",
-            "preprocess_dataset",
-            "train_network",
-            "predict_cases",
-            "score_predictions",
-            "collect_figure_data",
-        )
-    }, "light steps run where Snakemake runs"
+    names = "check_cohort preprocess_dataset train_network predict_cases score_predictions collect_figure_data"
+    assert submitted == {f"rule_{name}" for name in names.split()}, "light steps run where Snakemake runs"
 
 
-def test_a_joint_training_asks_for_more_than_a_student(story: Story):
+def test_a_joint_training_requests_more_memory_than_a_student(story: Story):
     assert megabytes(story.trainings("choi2023")[0]) > megabytes(story.trainings("student")[0])
 
 
-def test_a_cancelled_training_is_submitted_again_and_goes_on(story: Story, local: Workspace):
+def test_a_cancelled_training_is_submitted_again_and_resumed(story: Story, local: Workspace):
     first, second = story.trainings("student")
     assert (first["JobId"], first["JobState"], second["JobState"]) == (story.cancelled, "CANCELLED", "COMPLETED")
     rows = story.workspace.training("student").rows()
@@ -71,7 +62,7 @@ def test_results_are_those_of_a_local_run_to_the_byte(story: Story, local: Works
 
 
 def test_the_dataset_is_that_of_a_local_run(story: Story, local: Workspace):
-    # Its manifest hashes what the arrays hold; how they are compressed depends on the number of processes.
+    # Its manifest hashes the content of the arrays; their compression depends on the number of processes.
     there, here = ((one.results / "nnunet" / "manifest.json").read_text() for one in (story.workspace, local))
     assert json.loads(there)["dataset_sha256"] == json.loads(here)["dataset_sha256"]
     assert there == here
@@ -109,11 +100,11 @@ def weights(workspace: Workspace, method: str) -> str:
 
 
 def megabytes(job: dict[str, str]) -> int:
-    """Memory that a job asked for."""
+    """Memory that a job requested."""
     return int(job["MinMemoryNode"].removesuffix("M"))
 
 
 def minutes(job: dict[str, str]) -> int:
-    """Time that a job asked for."""
+    """Time that a job requested."""
     hours, full, _ = job["TimeLimit"].split(":")
     return 60 * int(hours) + int(full)

@@ -1,4 +1,4 @@
-"""A copy of the workflow in which Snakemake runs, locally or on the test's Slurm, and may be disturbed."""
+"""A copy of the workflow in which Snakemake runs, on this machine or on the tests' Slurm, and can be disturbed."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from crossmodal.data import BUDGETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# The demo's graph on six small phantoms. A smoke training lasts seconds: too short to be caught in its middle.
+# The demo's graph on six small phantoms. A smoke training takes seconds: too short to interrupt it.
 CONFIG = """\
 experiment: test
 phantom: {cases: 6, spacing: 6}
@@ -21,7 +21,7 @@ methods: [teacher, student, choi2023]
 subsets: [t1ce+flair]
 """
 EPOCHS = 16
-# The profile's own lines, with seconds in place of minutes; choi2023 alone is to meet its time limit.
+# Lines of the profile, with seconds in place of minutes; choi2023 alone should reach its time limit.
 PROFILE_CHANGES = {
     "warning: 300": "warning: 10",
     "# runtime: min(2880, 1440 * attempt)": """runtime: "LIMIT * attempt if wildcards.method == 'choi2023' else 60\"""",
@@ -35,8 +35,10 @@ class Workspace:
 
     Attributes:
         folder: where Snakemake runs; its results are in results/test.
-        environment: of Snakemake and of its jobs.
-        limit: minutes that choi2023 may train for, at its first attempt.
+        environment: of Snakemake and its jobs.
+
+    Args:
+        limit: minutes that choi2023 may train at its first attempt.
     """
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None, limit: int = 1) -> None:
@@ -64,7 +66,7 @@ class Workspace:
 
 
 def _hear_interrupts() -> None:
-    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    """React to Ctrl-C, which processes that a shell starts in the background ignore, as do their children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -89,11 +91,11 @@ class Run:
 
     @property
     def output(self) -> str:
-        """All that it printed so far."""
+        """What it has printed so far."""
         return self.log.read_text(errors="replace")
 
     def wait(self, seconds: float) -> int:
-        """Its exit status; past the time it is killed, and the test fails with the end of its output."""
+        """Its exit status. After the time it is killed, and the test fails with the end of its output."""
         try:
             return self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -109,14 +111,14 @@ class Run:
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """End it at once, with the processes it started itself."""
+        """Kill it and the processes that it started."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 
 class Training:
-    """One training, as its files show it."""
+    """One training, seen through its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -127,16 +129,16 @@ class Training:
         return list(csv.DictReader(path.open(newline=""))) if path.exists() else []
 
     def in_its_middle(self) -> bool:
-        """Whether an epoch is done, and many are not."""
+        """Whether one epoch is done and most are not."""
         return 1 <= len(self.rows()) < EPOCHS // 2
 
     @property
     def state(self) -> Path:
-        """The state that it goes on from."""
+        """The state from which it resumes."""
         return self.folder / "state" / "state.pt"
 
     def seconds(self) -> float:
-        """How long it took, as Snakemake's benchmark tells it."""
+        """How long it took, from Snakemake's benchmark file."""
         results = self.folder.parents[4]
         path = results / "benchmarks" / "train" / self.folder.relative_to(results / "models")
         with path.with_suffix(".tsv").open(newline="") as stream:
@@ -147,11 +149,11 @@ class Training:
         return int((self.folder / ".lock-holder").read_text().split()[1])
 
     def freeze(self) -> None:
-        """Stop it where it is. Slurm ends a stopped process as it ends any other: it sends it CONT first."""
+        """Stop it where it is. Slurm can still end it, since it sends CONT first."""
         os.kill(self.process(), signal.SIGSTOP)
 
     def crawl_until(self, condition, seconds: float) -> None:
-        """Slow the training down, to 20 ms a second, until something happens; then freeze it."""
+        """Let the training run for 20 ms of each second until the condition holds; then freeze it."""
         pid, deadline = self.process(), time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
             os.kill(pid, signal.SIGSTOP)
