@@ -39,16 +39,7 @@ def _markdown(table: Table) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     rule = ["---" if column < table.text_columns else "---:" for column in range(len(table.header))]
-    lines = [
-        f"## {table.title}",
-        "",
-        table.caption,
-        "",
-        line(table.header),
-        line(rule),
-        *map(line, table.rows),
-        "",
-    ]
+    lines = [f"## {table.title}", "", table.caption, "", line(table.header), line(rule), *map(line, table.rows), ""]
     lines += [f"- {note}" for note in table.notes]
     return "\n".join(lines).rstrip() + "\n"
 
