@@ -1,9 +1,9 @@
-"""Contrasts, brain variation, volumes and components of cohorts in the BraTS layout: the table of docs/phantom.md.
+"""Measure contrasts, brain variation, volumes and components of cohorts in the BraTS layout, for docs/phantom.md.
 
     python bench/phantom_contrast.py --real FOLDER --write docs/phantom.md
-    python bench/phantom_contrast.py --measure FOLDER        any cohort, one line a quantity
+    python bench/phantom_contrast.py --measure FOLDER        any cohort, one line for each quantity
 
-Reads nothing but the files: phantoms and patients go through the same code. Contrast = (mean of the label − mean
+Only the files are read, so phantoms and patients are measured by the same code. Contrast = (mean of the label − mean
 of normal brain) / SD of the brain. Normal brain lies 4 to 15 mm from the tumour and more than 4 mm below the
 brain's surface; the brain is where any sequence is not 0.
 """
@@ -15,20 +15,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pandas as pd
-from crossmodal.phantom import write_cohort
-from crossmodal.files import write_text
-from crossmodal.progress import track
 from scipy import ndimage
 
-MODALITIES = ("t1", "t1ce", "t2", "flair")
-LABELS = {"necrosis": 1, "oedema": 2, "enhancing": 4}
+from crossmodal.domain import MODALITIES, MODALITY_LABELS
+from crossmodal.files import replace_between
+from crossmodal.phantom import write_cohort
+from crossmodal.phantom.tumour import ED, ET, NCR
+from crossmodal.progress import track
+
+LABELS = {"necrosis": NCR, "oedema": ED, "enhancing": ET}
 RING_MM = (4.0, 15.0)
 SURFACE_MM = 4.0
 SMALLEST_LABEL_ML = 0.3  # fewer voxels have no stable mean
 SMALLEST_COMPONENT_ML = 0.05
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
-# Mean, lowest and highest of four BraTS 2021 patients, measured with this definition. They set the phantom.
+# Mean, lowest and highest of four BraTS 2021 patients, measured in the same way. The phantom was fitted to them.
 REAL = {
     "necrosis_t1": (-0.95, -1.23, -0.63),
     "oedema_t1": (-0.35, -0.68, -0.12),
@@ -90,15 +91,15 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def measure_cohort(root: Path) -> pd.DataFrame:
-    """One row a case, one column a quantity; a contrast of a label that a case has not is empty."""
+    """One row a case, one column a quantity; the contrasts of a label that a case does not have are empty."""
     folders = sorted(f for f in root.iterdir() if f.is_dir() and list(f.glob("*_seg.nii*")))
     table = pd.DataFrame({f.name: measure(f) for f in track(folders, f"cases of {root.name} measured")}).T
-    table["enhancing_ml"] = table["enhancing_ml"].where(table["enhancing_ml"] > 0)  # without ET: counted apart
+    table["enhancing_ml"] = table["enhancing_ml"].where(table["enhancing_ml"] > 0)  # counted as "without ET"
     return table
 
 
 def summary(table: pd.DataFrame, spread: tuple[float, float] = (0.05, 0.95)) -> dict[str, str]:
-    """Mean [from, to] of each quantity, as text."""
+    """Mean [low, high] of each quantity as text; `spread` are the two quantiles."""
     low, high = table.quantile(spread[0]), table.quantile(spread[1])
     text = {}
     for key in REAL:
@@ -109,9 +110,9 @@ def summary(table: pd.DataFrame, spread: tuple[float, float] = (0.05, 0.95)) -> 
 
 
 def markdown(columns: dict[str, dict[str, str]]) -> str:
-    """The table of docs/phantom.md: a quantity a row, a cohort a column."""
-    names = {f"{n}_{m}": f"{n}, {m.upper() if m != 't1ce' else 'T1ce'}" for n in LABELS for m in MODALITIES}
-    names |= {f"cv_{m}": f"brain SD/mean, {m.upper() if m != 't1ce' else 'T1ce'}" for m in MODALITIES}
+    """The table of docs/phantom.md: a row for each quantity, a column for each cohort."""
+    names = {f"{n}_{m}": f"{n}, {MODALITY_LABELS[m]}" for n in LABELS for m in MODALITIES}
+    names |= {f"cv_{m}": f"brain SD/mean, {MODALITY_LABELS[m]}" for m in MODALITIES}
     names |= {"brain_ml": "brain, ml", "wt_ml": "whole tumour, ml"}
     names |= {f"{n}_ml": f"{n}, ml" for n in LABELS}
     names |= {
@@ -131,7 +132,7 @@ def markdown(columns: dict[str, dict[str, str]]) -> str:
 
 
 def generated(site: str, cases: int, spacing: float, workers: int) -> pd.DataFrame:
-    """Phantoms of the demo's seed, measured from the files and thrown away."""
+    """Measurements of phantoms with the demo's seed, which are deleted again."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / f"site-{site}-{spacing:g}mm"
         write_cohort(root, cases, spacing, 2023, site, workers)
@@ -161,8 +162,7 @@ def main() -> None:
     text = markdown(columns)
     print(text)
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        write_text(args.write, f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        replace_between(args.write, "measured", text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw docs/img/phantom.png: one phantom in its four sequences, and the contrasts of many beside those of patients.
+"""Draw docs/img/phantom.png: one phantom in four sequences, and the contrasts of many beside those of patients.
 
 python bench/phantom_figure.py [--cases 50] [--workers 2] [--out docs/img/phantom.png]
 """
@@ -7,23 +7,21 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import matplotlib
-import numpy as np
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from crossmodal.phantom import write_cohort
+import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from phantom_contrast import LABELS, MODALITIES, REAL, measure_cohort, read
+from phantom_contrast import LABELS, REAL, measure_cohort, read
 
-TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+from crossmodal.domain import MODALITIES, MODALITY_LABELS
+from crossmodal.phantom import write_cohort
+
 COLOURS = {"necrosis": "#0072b2", "oedema": "#009e73", "enhancing": "#d55e00"}
 NAMES = {"necrosis": "necrosis (1)", "oedema": "oedema (2)", "enhancing": "enhancing tumour (4)"}
 
 
 def draw_case(axes, folder: Path) -> None:
-    """Four sequences and the labels, in the axial slice that shows most of necrosis and rim together."""
+    """Four sequences and the labels, in the axial slice with the most necrosis and rim together."""
     seg, _ = read(folder, "seg")
     z = int(np.minimum((seg == 1).sum((0, 1)), (seg == 4).sum((0, 1))).argmax())
     images = {m: read(folder, m)[0][:, :, z].T.astype(float) for m in MODALITIES}
@@ -31,16 +29,11 @@ def draw_case(axes, folder: Path) -> None:
     window = (slice(rows[0] - 4, rows[-1] + 5), slice(columns[0] - 4, columns[-1] + 5))
     for ax, (modality, image) in zip(axes, images.items(), strict=False):
         ax.imshow(image[window], cmap="gray", vmin=0, vmax=np.percentile(image[image > 0], 99.5))
-        ax.set_title(TITLES[modality])
+        ax.set_title(MODALITY_LABELS[modality])
     labels = np.select([value == seg[:, :, z].T for value in LABELS.values()], [1, 2, 3], 0)[window]
     axes[4].imshow(images["t1"][window], cmap="gray", vmax=2 * images["t1"].max())
-    axes[4].imshow(
-        np.ma.masked_equal(labels, 0),
-        cmap=ListedColormap(list(COLOURS.values())),
-        vmin=1,
-        vmax=3,
-        interpolation="nearest",
-    )
+    colours = ListedColormap(list(COLOURS.values()))
+    axes[4].imshow(np.ma.masked_equal(labels, 0), cmap=colours, vmin=1, vmax=3, interpolation="nearest")
     axes[4].set_title("labels")
     for ax in axes:
         ax.axis("off")
@@ -64,7 +57,7 @@ def draw_contrasts(axes, table) -> None:
         ax.set_yticks([])
         ax.set_xlim(-2, 4)
         ax.set_xticks(range(-2, 4))
-        ax.set_title(TITLES[modality])
+        ax.set_title(MODALITY_LABELS[modality])
         ax.spines[["left", "right", "top"]].set_visible(False)
 
 
