@@ -63,19 +63,20 @@ def write_scores(folder: Path, cases: list[str], methods) -> None:
     """per_case.csv for these very cases: Dice falls from the first to the last."""
     rows = []
     for method in methods:
-        modalities = synthetic.ALL if method == "teacher" else "t1ce+flair"
+        modalities = synthetic.given_to(method, "t1ce+flair")
         for k, case in enumerate(cases):
             for region in synthetic.REGIONS:
                 dice = 0.9 - 0.2 * k + (0.05 if method != "student" else 0)
-                rows.append(("brats2020", case, method, modalities, 0, 0, region, dice, 10.0, 9.0))
-    columns = "cohort,case,method,modalities,fold,seed,region,dice,volume_ref_ml,volume_pred_ml"
+                rows.append(("brats2020", case, method, modalities, 0, 0, region, *[dice] * 5, 10.0, 9.0))
+    columns = "cohort,case,method,modalities,fold,seed,region,dice,dice_present,hd95_mm,lesion_dice,lesion_hd95_mm"
+    columns += ",volume_ref_ml,volume_pred_ml"
     pd.DataFrame(rows, columns=columns.split(",")).to_csv(folder / "tables" / "per_case.csv", index=False)
 
 
 def write_models(models: Path, methods) -> None:
     """progress.csv with a resumed epoch and an empty cell; correlation.npz for Barlow Twins."""
     for method in methods:
-        modalities = synthetic.ALL if method == "teacher" else "t1ce+flair"
+        modalities = synthetic.given_to(method, "t1ce+flair")
         folder = models / method / modalities / "seed0" / "fold_0"
         folder.mkdir(parents=True)
         lines = [
@@ -91,6 +92,6 @@ def write_predictions(folder: Path, cases: pd.DataFrame, methods) -> None:
     """The student misses by more voxels from case to case; the others hit."""
     for k, case in enumerate(cases.case):
         for method in methods:
-            modalities = synthetic.ALL if method == "teacher" else "t1ce+flair"
+            modalities = synthetic.given_to(method, "t1ce+flair")
             place = folder / "predictions" / "brats2020" / method / modalities / "seed0" / "fold_0"
             save(place / f"{case}.nii.gz", labels_at(k + 1 if method == "student" else 0))

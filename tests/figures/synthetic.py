@@ -4,25 +4,21 @@ The numbers are drawn, not measured: they only have to look like a study, so tha
 without any training.
 """
 
-from __future__ import annotations
-
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
 
-REGIONS = ("WT", "TC", "ET")
-MODALITIES = ("t1", "t1ce", "t2", "flair")
-ALL = "+".join(MODALITIES)
-FIFTEEN = tuple(
-    "+".join(m for i, m in enumerate(MODALITIES) if mask >> i & 1)
-    for mask in (1, 2, 4, 8, 3, 5, 9, 6, 10, 12, 7, 11, 13, 14, 15)
-)
+from crossmodal.domain import ALL, MODALITIES, REGIONS, all_subsets
+
+FIFTEEN = tuple(all_subsets())
 RECIPES = {
-    "teacher": {"title": "All four sequences", "source": "upper bound", "distill": []},
-    "student": {"title": "Student alone", "source": "lower bound", "distill": []},
+    "teacher": {"title": "All four sequences", "source": "upper bound", "role": "teacher", "modalities": "all"},
+    "big_teacher": {"title": "All four sequences, more features", "source": "made up", "modalities": "all"},
+    "student": {"title": "Student alone", "source": "lower bound"},
     "choi2023": {
         "title": "Single-stage distillation",
         "source": "Choi et al. 2023, doi:10.1016/j.cmpb.2023.107644",
@@ -37,12 +33,17 @@ RECIPES = {
         "distill": [{"at": "logits", "loss": "soft_targets", "weight": 0.9, "temperature": 4}],
     },
 }
-GAIN = {"student": 0.0, "choi2023": 0.05, "hinton2015": 0.02, "teacher": 0.12}
+GAIN = {"student": 0.0, "choi2023": 0.05, "hinton2015": 0.02, "teacher": 0.12, "big_teacher": 0.13}
 
 
 def recipe(method: str) -> dict:
     """A recipe in the resolved form; methods that are not above are taught like Hinton et al. 2015's."""
     return RECIPES.get(method) or RECIPES["hinton2015"] | {"title": method, "source": f"made up for {method}"}
+
+
+def given_to(method: str, subset: str) -> str:
+    """The modalities under which a method's results for a subset lie."""
+    return ALL if recipe(method).get("modalities") == "all" else subset
 
 
 def gain(method: str) -> float:
@@ -99,14 +100,14 @@ def write_config(folder: Path, methods, subsets, cohorts, seeds, brats) -> None:
         "methods": list(methods),
         "subsets": list(subsets),
         "seeds": list(seeds),
-        "folds": 1,
+        "folds": [0],
         "budget": "demo",
         "budget_settings": {
+            "title": "made up",
             "epochs": 20,
             "steps_per_epoch": 50,
             "patch_size": [40, 48, 40],
             "features": [8, 16, 32, 64],
-            "stages": 4,
             "batch_size": 2,
             "spacing": [3.0, 3.0, 3.0],
         },
@@ -127,8 +128,8 @@ def draw_scores(rng, methods, subsets, cohorts, seeds, cases) -> pd.DataFrame:
         difficulty = rng.beta(8, 3, size=(cases, 3)) - 0.08 * cohort_index
         volume = rng.uniform(8, 90, size=(cases, 1)) * np.array([[1.0, 0.5, 0.3]])
         for method in methods:
-            for modalities in [ALL] if method == "teacher" else subsets:
-                information = 0.04 * (len(modalities.split("+")) - 2) if method != "teacher" else 0.0
+            for modalities in dict.fromkeys(given_to(method, subset) for subset in subsets):
+                information = 0.04 * (len(modalities.split("+")) - 2) if modalities in subsets else 0.0
                 for seed in seeds:
                     for case in range(cases):
                         for r, region in enumerate(REGIONS):
@@ -159,15 +160,17 @@ def summarise(per_case: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(per_case: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """comparisons.csv: each method against the student, a normal interval in place of the bootstrap."""
+    """comparisons.csv: each method on each of the student's subsets, a normal interval in place of the bootstrap."""
     columns = "cohort,modalities,region,method,baseline,n,dice_gain,ci_low,ci_high,p_wilcoxon,p_holm,gap_recovered"
     cases = per_case.groupby(["cohort", "modalities", "region", "method", "case"]).dice.mean()
     means = summary.set_index(["cohort", "method", "modalities", "region"]).dice_mean
     rows = []
-    for cohort, modalities, region, method in cases.index.droplevel("case").unique():
-        if method in ("teacher", "student") or (cohort, modalities, region, "student") not in cases:
+    students = summary[summary.method == "student"][["cohort", "modalities", "region"]].itertuples(index=False)
+    for (cohort, modalities, region), method in product(students, per_case.method.unique()):
+        if method in ("teacher", "student"):
             continue
-        difference = cases[cohort, modalities, region, method] - cases[cohort, modalities, region, "student"]
+        own = cases[cohort, given_to(method, modalities), region, method]
+        difference = own - cases[cohort, modalities, region, "student"]
         half = 1.96 * difference.std(ddof=0) / np.sqrt(len(difference))
         gain, gap = difference.mean(), np.nan
         if (cohort, "teacher", ALL, region) in means:
@@ -207,14 +210,14 @@ def draw_curves(rng, methods, subsets, seeds) -> pd.DataFrame:
     """curves.csv: falling losses, one row a term and epoch."""
     rows = []
     for method in methods:
-        for modalities in [ALL] if method == "teacher" else subsets:
+        for modalities in dict.fromkeys(given_to(method, subset) for subset in subsets):
             for seed in seeds:
                 for epoch in range(20):
                     fall = np.exp(-epoch / 6)
                     terms = {"loss_seg_student": -0.7 + 0.9 * fall, "val_dice_WT": 0.85 - 0.6 * fall}
                     if method == "choi2023":
                         terms["loss_seg_teacher"] = -0.8 + 0.9 * fall
-                    for i, step in enumerate(recipe(method)["distill"]):
+                    for i, step in enumerate(recipe(method).get("distill", [])):
                         terms[f"distill_{i}_{step['loss']}@{step['at']}"] = 0.2 + 0.8 * fall
                     terms["loss_total"] = sum(v for k, v in terms.items() if not k.startswith("val"))
                     for term, value in terms.items():
@@ -246,7 +249,8 @@ def class_means(rng) -> pd.DataFrame:
 def draw_panels(folder: Path, rng, methods, subset: str, per_case: pd.DataFrame) -> None:
     """panels.npz and panels.csv: ellipses inside ellipses, drawn worse from best to worst."""
     arrays, rows = {}, []
-    distilled = next((m for m in methods if m not in ("teacher", "student")), None)
+    bounds = [m for m in methods if given_to(m, "") == ALL]
+    distilled = next((m for m in methods if m != "student" and m not in bounds), None)
     y, x = np.mgrid[0:79, 0:67]
     for rank, error in (("best", 0.5), ("median", 2), ("worst", 5)):
         brain = ((y - 39) / 36) ** 2 + ((x - 33) / 30) ** 2 < 1
@@ -256,20 +260,15 @@ def draw_panels(folder: Path, rng, methods, subset: str, per_case: pd.DataFrame)
             image = brain * (110 + 30 * reference + rng.normal(0, 8, brain.shape))
             arrays[f"{rank}_{modality}"] = np.clip(image, 0, 255).astype(np.uint8)
         arrays[f"{rank}_reference"] = reference.astype(np.uint8)
-        roles = {"student": "student", "distilled": distilled, "teacher": "teacher"}
+        roles = {"student": "student", "distilled": distilled} | {bound: bound for bound in bounds}
         for k, (role, method) in enumerate(roles.items()):
             if method in methods:
                 moved = np.roll(reference, int(error * (2 - k)), axis=1)
                 arrays[f"{rank}_{role}"] = moved.astype(np.uint8)
                 scores = {f"dice_{r}": 0.9 - 0.05 * error - 0.05 * (2 - k) for r in REGIONS}
                 rows.append(
-                    {
-                        "rank": rank,
-                        "cohort": per_case.cohort.iloc[0],
-                        "case": per_case.case.iloc[0],
-                        "role": role,
-                    }
-                    | {"method": method, "modalities": ALL if role == "teacher" else subset}
+                    {"rank": rank, "cohort": per_case.cohort.iloc[0], "case": per_case.case.iloc[0], "role": role}
+                    | {"method": method, "modalities": given_to(method, subset)}
                     | {"seed": 0, "fold": 0, "slice": 30, "row_mm": 3.0, "column_mm": 3.0, **scores}
                 )
     np.savez_compressed(folder / "panels.npz", **arrays)

@@ -4,10 +4,13 @@ import artefacts
 import numpy as np
 import pandas as pd
 import pytest
+
 from crossmodal.errors import UserError
-from crossmodal.figures.class_means import class_mean, normalise
-from crossmodal.figures.collect import MOST_POINTS, collect_figure_data, shown_folds, thin
-from crossmodal.figures.panels import choose, crop, nest, slice_of, to_bytes
+from crossmodal.experiment.config import Resolved
+from crossmodal.figures.collect import collect_figure_data
+from crossmodal.figures.data.class_means import class_mean, normalise
+from crossmodal.figures.data.panels import choose, crop, nest, slice_of, to_bytes
+from crossmodal.figures.data.training_logs import MOST_POINTS, shown_trainings, thin
 
 
 def collect(folder, out="figure_data"):
@@ -23,7 +26,8 @@ def collect(folder, out="figure_data"):
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    folder = artefacts.build(tmp_path_factory.mktemp("results") / "made-up")
+    methods = ("teacher", "student", "choi2023", "big_teacher")
+    folder = artefacts.build(tmp_path_factory.mktemp("results") / "made-up", methods=methods)
     assert collect(folder) == []
     return folder
 
@@ -32,12 +36,7 @@ def test_curves_hold_each_term_once_and_the_resumed_epoch_wins(experiment):
     curves = pd.read_csv(experiment / "figure_data" / "curves.csv")
     assert list(curves.columns) == ["method", "modalities", "seed", "fold", "epoch", "step", "term", "value"]
     student = curves[curves.method == "student"]
-    assert set(student.term) == {
-        "loss_total",
-        "loss_seg_student",
-        "distill_0_barlow_twins@bottleneck",
-        "val_dice_WT",
-    }
+    assert set(student.term) == {"loss_total", "loss_seg_student", "distill_0_barlow_twins@bottleneck", "val_dice_WT"}
     loss = student[student.term == "loss_seg_student"].set_index("epoch").value
     assert loss.to_dict() == {0: 0.5, 1: 0.25}
     assert len(student[student.term == "val_dice_WT"]) == 1, "an empty cell is no value"
@@ -54,9 +53,9 @@ def test_of_many_subsets_the_one_in_focus_is_kept(tmp_path):
     for modalities in ("t1", "t2", "flair", "t1ce+flair", "t1+t1ce+t2+flair"):
         (tmp_path / "student" / modalities / "seed0" / "fold_0").mkdir(parents=True)
     subsets = ["t1", "t2", "flair", "t1ce+flair"]
-    kept = {fold[1] for fold in shown_folds(tmp_path, {"subsets": subsets})}
+    kept = {training.modalities for training, _ in shown_trainings(tmp_path, subsets)}
     assert kept == {"t1ce+flair", "t1+t1ce+t2+flair"}
-    assert len(shown_folds(tmp_path, {"subsets": subsets[:3]})) == 5
+    assert len(shown_trainings(tmp_path, subsets[:3])) == 5
 
 
 def test_correlation_matrices_are_copied(experiment):
@@ -73,10 +72,11 @@ def test_panels_follow_the_rule(experiment):
         "median": "BraTS20_Training_004",
         "worst": "BraTS20_Training_005",
     }
-    assert set(rows.role) == {"student", "distilled", "teacher"}
+    assert list(rows.role.unique()) == ["student", "distilled", "big_teacher", "teacher"]
     with np.load(experiment / "figure_data" / "panels.npz") as arrays:
         assert {k for k in arrays if k.startswith("best_")} == {
-            *("best_t1ce", "best_flair", "best_reference", "best_student", "best_distilled", "best_teacher")
+            *("best_t1ce", "best_flair", "best_reference", "best_student", "best_distilled", "best_teacher"),
+            "best_big_teacher",
         }
         reference, student = arrays["worst_reference"], arrays["worst_student"]
         np.testing.assert_array_equal(arrays["worst_teacher"], reference)
@@ -85,11 +85,26 @@ def test_panels_follow_the_rule(experiment):
         np.testing.assert_array_equal(student, np.roll(reference, 3, axis=1))
 
 
-def test_validation_cases_are_no_panels():
-    scores = pd.DataFrame({"cohort": "c", "case": ["a", "b", "d"], "method": "student", "modalities": "t2"})
-    scores = scores.assign(fold=0, seed=0, region="WT", dice=[0.9, 0.5, 0.2], split=["train", "test", "test"])
-    chosen = choose({"methods": ["student"]}, scores)
-    assert dict(zip(chosen["rank"], chosen.case, strict=True)) == {"best": "b", "worst": "d"}
+def test_panels_show_the_first_run():
+    """Seed 2 comes before seed 10, in whatever type and order the rows are."""
+    scores = pd.DataFrame({"cohort": "c", "case": list("aabb"), "method": "student", "modalities": "t2"})
+    scores = scores.assign(fold="0", seed=["10", "2"] * 2, region="WT", dice=[0.9, 0.5, 0.3, 0.2])
+    chosen = choose(Resolved(methods=["student"]), scores)
+    assert chosen[["rank", "case", "seed", "dice_WT"]].to_numpy().tolist() == [
+        ["best", "a", 2, 0.5],
+        ["worst", "b", 2, 0.2],
+    ]
+
+
+def test_validation_cases_are_no_panels(tmp_path):
+    folder = artefacts.build(tmp_path / "made-up")
+    path = folder / "tables" / "per_case.csv"
+    table = pd.read_csv(path)
+    table["split"] = np.where(table.case.str.endswith("003"), "train", "test")
+    table.to_csv(path, index=False)
+    collect(folder)
+    rows = pd.read_csv(folder / "figure_data" / "panels.csv")
+    assert set(rows.case) == {"BraTS20_Training_004", "BraTS20_Training_005"}
 
 
 def test_regions_are_nested_whatever_the_release_calls_them():

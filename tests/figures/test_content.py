@@ -4,62 +4,84 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from crossmodal.figures import cost_vs_gain, cross_correlation, subset_matrix, training_curves, volume_agreement
-from crossmodal.evaluate.results import Experiment
-from crossmodal.figures.gain_over_student import gains
-from crossmodal.wording import enumerate_words, method_label, modalities_label, signed, subset_order
-from crossmodal.domain import all_subsets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossmodal.domain import all_subsets
+from crossmodal.evaluate.per_case import read_per_case
+from crossmodal.evaluate.results import Results
+from crossmodal.evaluate.summary import summarise
+from crossmodal.figures import cost_vs_gain, cross_correlation, subset_matrix, training_curves, volume_agreement
+from crossmodal.wording import (
+    enumerate_words,
+    estimate,
+    interval,
+    method_label,
+    modalities_label,
+    number,
+    p_value,
+    percent,
+    subset_order,
+)
+
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory):
+def results(tmp_path_factory):
     subsets = ("t2", "t1ce+flair")
-    return Experiment(synthetic.build(tmp_path_factory.mktemp("content") / "made-up", subsets=subsets))
+    return Results(synthetic.build(tmp_path_factory.mktemp("content") / "made-up", subsets=subsets))
 
 
-def test_methods_stand_between_their_bounds(experiment):
-    assert experiment.methods == ["student", "choi2023", "hinton2015", "teacher"]
-    assert experiment.cohort == "phantom-a" and experiment.externals == ["phantom-b"]
-    assert experiment.focus_subset == "t1ce+flair" and experiment.focus_method == "choi2023"
+def test_methods_stand_between_their_bounds(results):
+    assert results.methods == ["student", "choi2023", "hinton2015", "teacher"]
+    assert results.cohort == "phantom-a" and results.externals == ["phantom-b"]
+    assert results.focus_subset == "t1ce+flair" and results.focus_method == "choi2023"
 
 
-def test_the_papers_own_method_is_in_focus(experiment):
-    other = Experiment(experiment.folder)
-    other.config["paper"] = "hinton2015"
+def test_the_papers_own_method_is_in_focus(results):
+    other = Results(results.folder)
+    other.config = other.config.replaced(paper="hinton2015")
     assert other.focus_method == "hinton2015"
 
 
-def test_the_teacher_stands_beside_every_subset(experiment):
-    rows = experiment.at(experiment.table("summary"), "teacher", "t2")
+def test_the_teacher_stands_beside_every_subset(results):
+    rows = results.at(results.table("summary"), "teacher", "t2")
     assert set(rows.modalities) == {synthetic.ALL}
-    assert experiment.at(experiment.table("summary"), "student", "t1").empty
+    assert results.at(results.table("summary"), "student", "t1").empty
 
 
-def test_no_patient_counts_twice(experiment):
-    cases = experiment.per_case
+def test_no_patient_counts_twice(results):
+    cases = results.per_case
     assert not cases.duplicated(["cohort", "patient", "method", "modalities", "region"]).any()
     student = cases[(cases.cohort == "phantom-a") & (cases.method == "student")]
     means = student.groupby(["modalities", "region"]).dice.mean()
-    summary = experiment.table("summary")
+    summary = results.table("summary")
     summary = summary[(summary.cohort == "phantom-a") & (summary.method == "student")]
     expected = summary.set_index(["modalities", "region"]).dice_mean
     np.testing.assert_allclose(means.sort_index(), expected.sort_index(), atol=1e-5)
 
 
-def test_validation_cases_are_left_out_where_there_is_a_test_set(experiment, tmp_path):
+def test_each_visit_counts_once(tmp_path):
+    """Visit A with two seeds at 0.8 and visit B with one at 0.2: 0.5 in figures and tables, not 0.6."""
+    folder = synthetic.build(tmp_path / "x", methods=("student",), cohorts=("c",), figure_data=False)
+    path = folder / "tables" / "per_case.csv"
+    rows = pd.read_csv(path).iloc[:3].assign(patient="p", region="WT", case=["A", "A", "B"], seed=[0, 1, 0])
+    rows.assign(dice=[0.8, 0.8, 0.2]).to_csv(path, index=False)
+    assert Results(folder).per_case.dice.tolist() == pytest.approx([0.5])
+    assert summarise(read_per_case(path), resamples=0).dice_mean.tolist() == pytest.approx([0.5])
+
+
+def test_validation_cases_are_left_out_where_there_is_a_test_set(results, tmp_path):
     folder = synthetic.build(tmp_path / "x", cases=4)
     table = pd.read_csv(folder / "tables" / "per_case.csv")
     table["split"] = np.where(table.cohort == "phantom-a", "test", "external")
     table.loc[table.case == "BraTS20_Training_021", "split"] = "train"
     table.to_csv(folder / "tables" / "per_case.csv", index=False)
-    found = Experiment(folder)
+    found = Results(folder)
     assert found.count("phantom-a") == 3 and found.count("phantom-b") == 4
 
 
-def test_matrix_holds_the_summary(experiment):
-    summary = experiment.table("summary")
+def test_matrix_holds_the_summary(results):
+    summary = results.table("summary")
     rows = summary[(summary.cohort == "phantom-a") & (summary.region == "WT")]
     table = subset_matrix.matrix(rows, ["student", "teacher"], ["t2", "t1ce+flair"])
     student = rows[rows.method == "student"].set_index("modalities").dice_mean
@@ -69,16 +91,16 @@ def test_matrix_holds_the_summary(experiment):
     assert list(table.columns) == ["t2", "t1ce+flair", synthetic.ALL, "mean"]
 
 
-def test_gains_are_those_over_the_student(experiment, tmp_path):
+def test_gains_are_those_over_the_student(results, tmp_path):
     folder = synthetic.build(tmp_path / "x")
     path = folder / "tables" / "comparisons.csv"
     table = pd.read_csv(path)
     pd.concat([table, table.assign(baseline="choi2023_two_stage", dice_gain=9.0)]).to_csv(path, index=False)
-    assert gains(Experiment(folder)).dice_gain.max() < 1
+    assert Results(folder).gains().dice_gain.max() < 1
 
 
-def test_a_teacher_trained_beforehand_adds_its_time(experiment):
-    points = cost_vs_gain.collect_points(experiment).set_index("method")
+def test_a_teacher_trained_beforehand_adds_its_time(results):
+    points = cost_vs_gain.collect_points(results).set_index("method")
     assert points.own["choi2023"] == pytest.approx(2.1) and points.with_teacher["choi2023"] == pytest.approx(2.1)
     assert points.own["hinton2015"] == pytest.approx(1.4)
     assert points.with_teacher["hinton2015"] == pytest.approx(1.4 + 1.1)
@@ -129,8 +151,8 @@ def test_a_lone_loss_is_the_segmentation_loss():
     assert training_curves.kind_of("loss", {"loss", "lr"}) == "student"
 
 
-def test_distillation_terms_start_at_one(experiment):
-    lines = training_curves.collect_lines(experiment.data("curves").query("modalities == 't2'"))
+def test_distillation_terms_start_at_one(results):
+    lines = training_curves.collect_lines(results.data("curves").query("modalities == 't2'"))
     distillation = [line for line in lines if line["kind"] == "distillation"]
     assert {line["method"] for line in distillation} == {"choi2023", "hinton2015"}
     for line in distillation:
@@ -159,5 +181,11 @@ def test_subsets_are_called_and_ordered():
 
 
 def test_numbers_and_lists_in_words():
-    assert [signed(v) for v in (0.0314, -0.0314, 0.0001, -0.0001)] == ["+0.031", "−0.031", "0.000", "0.000"]
+    assert [number(v, sign=True) for v in (0.0314, -0.0314, 0.0001, -0.0001)] == ["+0.031", "−0.031", "0.000", "0.000"]
+    assert [number(v) for v in (0.8526, float("nan"))] == ["0.853", "–"]
+    assert estimate(0.8526, 0.8124, 0.8886) == "0.853 (0.812 to 0.889)"
+    assert estimate(0.02, -0.01, 0.05, 2, sign=True) == "+0.02 (−0.01 to +0.05)"
+    assert estimate(0.5, float("nan"), float("nan")) == "0.500" and interval(float("nan"), 1) == ""
+    assert [p_value(p) for p in (0.0002, 0.0234, float("nan"))] == ["<0.001", "0.023", "–"]
+    assert [percent(share) for share in (0.126, -0.31)] == ["13%", "−31%"]
     assert [enumerate_words(list("abc")[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 import synthetic
+
 from crossmodal import figures
 from crossmodal.errors import UserError
 from crossmodal.figures import style
@@ -101,5 +102,5 @@ def test_a_folder_that_is_no_experiment_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"config\.yaml: not found"):
         figures.draw_figures(tmp_path, tmp_path / "figures")
     (tmp_path / "config.yaml").write_text("a: [")
-    with pytest.raises(UserError, match="not readable as YAML"):
+    with pytest.raises(UserError, match="cannot be read as YAML"):
         figures.draw_figures(tmp_path, tmp_path / "figures")

@@ -12,16 +12,18 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import synthetic
-from crossmodal import figures
-from crossmodal.figures import style
-from crossmodal.evaluate.results import Experiment, MissingDataError
 from matplotlib.text import Text
 from PIL import Image
+
+from crossmodal import figures
+from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.figures import style
 
 ALL_METHODS = tuple(style.METHOD_COLOURS)
 VARIANTS = {
     "demo": {"cohorts": ("phantom-a",), "seeds": (0,)},
-    "usual": {"subsets": ("t1ce+flair", "t2")},
+    "usual": {"subsets": ("t1ce+flair", "t2")}
+    | {"methods": ("student", "choi2023", "hinton2015", "teacher", "big_teacher")},
     "large": {"methods": ALL_METHODS, "subsets": synthetic.FIFTEEN, "cohorts": ("brats2021", "hospital"), "cases": 8}
     | {"brats": "/data/BraTS2021", "seeds": (0,)},
 }
@@ -31,16 +33,16 @@ VARIANTS = {
 def variant(request, tmp_path_factory):
     """An experiment as the figures read it, its name, and each drawn figure."""
     folder = synthetic.build(tmp_path_factory.mktemp(request.param) / "made-up", **VARIANTS[request.param])
-    experiment, drawings = Experiment(folder), {}
+    results, drawings = Results(folder), {}
     with style.settings():
         for name in figures.FIGURES:
             try:
-                drawings[name] = importlib.import_module(f"crossmodal.figures.{name}").draw(experiment)
+                drawings[name] = importlib.import_module(f"crossmodal.figures.{name}").draw(results)
             except MissingDataError:
                 continue
-            style.mark(drawings[name].figure, experiment.is_phantom)
+            style.mark(drawings[name].figure, results.is_phantom)
             drawings[name].figure.draw_without_rendering()
-        yield request.param, experiment, drawings
+        yield request.param, results, drawings
 
 
 def texts_of(figure):
@@ -55,6 +57,17 @@ def test_nothing_is_missing_where_the_data_is_there(variant):
     name, _, drawings = variant
     absent = {"demo": {"subset_matrix", "intra_vs_cross_dataset"}}.get(name, set())
     assert set(drawings) == set(figures.FIGURES) - absent
+
+
+@pytest.mark.parametrize("variant", ["usual"], indirect=True)
+def test_a_second_upper_bound_is_in_every_figure(variant):
+    """A method of one's own with `modalities: all`, whose results lie under all four sequences."""
+    _, results, drawings = variant
+    assert results.roles.upper_bounds == ["big_teacher", "teacher"] and results.subsets == ["t2", "t1ce+flair"]
+    for figure in set(drawings) - {"cross_correlation", "class_mean_intensities"}:  # these are of other things
+        rows = [label for axes in drawings[figure].figure.axes for label in axes.get_yticklabels()]
+        shown = {text.get_text().partition("\n")[0] for text in (*texts_of(drawings[figure].figure), *rows)}
+        assert "Big teacher" in shown and "Big teacher" in drawings[figure].alt, figure
 
 
 def test_text_is_seven_points_or_more(variant):
@@ -97,10 +110,10 @@ def test_captions_and_alternatives_are_sentences(variant):
 
 
 def test_a_phantom_is_marked_and_a_patient_is_not(variant):
-    _, experiment, drawings = variant
+    _, results, drawings = variant
     for name, drawing in drawings.items():
         marks = [t for t in drawing.figure.texts if "phantom cohort" in t.get_text().lower()]
-        assert len(marks) == int(experiment.is_phantom), name
+        assert len(marks) == int(results.is_phantom), name
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +175,17 @@ def test_several_processes_draw_the_same(drawn, tmp_path):
     assert figures.draw_figures(folder, tmp_path, workers=2) == index
     for name in (path.name for path in (folder / "figures").iterdir()):
         assert (tmp_path / name).read_bytes() == (folder / "figures" / name).read_bytes(), name
+
+
+def test_importing_and_drawing_leave_matplotlib_and_the_environment_alone(drawn, tmp_path):
+    code = (
+        "import os, sys, matplotlib as mpl; mpl.rcParams['font.size'] = 33.0; mpl.rcParams['backend'] = 'svg'\n"
+        "before = dict(os.environ), dict(mpl.rcParams)\n"
+        "from crossmodal import figures; figures.FIGURES = figures.FIGURES[:1]\n"
+        "assert figures.draw_figures(sys.argv[1], sys.argv[2])[0]['note'] is None\n"
+        "assert (dict(os.environ), dict(mpl.rcParams)) == before and 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, drawn[0], tmp_path], check=True)
 
 
 def test_colours_of_methods_can_be_told_apart():

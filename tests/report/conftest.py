@@ -8,22 +8,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "figures"))
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "workflow" / "report"
-
-
-@pytest.fixture(scope="session")
-def templates() -> Path:
-    """workflow/report."""
-    return TEMPLATES
-
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory) -> Path:
     """An experiment with its figures; one of them is a note. Never write into it: `experiment` is a copy."""
     import synthetic
+
     from crossmodal.figures import draw_figures
 
-    folder = synthetic.build(tmp_path_factory.mktemp("report") / "made-up")
+    methods = ("teacher", "student", "choi2023", "hinton2015", "big_teacher")
+    folder = synthetic.build(tmp_path_factory.mktemp("report") / "made-up", methods=methods)
     draw_figures(folder, folder / "figures")
     return folder
 

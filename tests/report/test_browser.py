@@ -4,6 +4,7 @@ import shutil
 from itertools import pairwise
 
 import pytest
+
 from crossmodal.report import write_report
 
 WIDTHS = {"phone": (390, 844), "desk": (1440, 900)}
@@ -24,8 +25,8 @@ def browser():
 
 
 @pytest.fixture(scope="module", params=WIDTHS)
-def page(request, browser, drawn, templates, tmp_path_factory):
-    out = write_report(drawn, templates, tmp_path_factory.mktemp("page") / "report.html")
+def page(request, browser, drawn, tmp_path_factory):
+    out = write_report(drawn, tmp_path_factory.mktemp("page") / "report.html")
     width, height = WIDTHS[request.param]
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True)
     page = context.new_page()

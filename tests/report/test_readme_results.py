@@ -2,17 +2,19 @@
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
+
 from crossmodal import figures
 from crossmodal.cli import app
 from crossmodal.errors import UserError
-from crossmodal.report.readme import END, START, write_readme
-from typer.testing import CliRunner
+from crossmodal.report.readme import write_readme
+from crossmodal.wording import estimate, number
 
 
 @pytest.fixture
 def readme(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\n{START}\nold words\n{END}\n\nThe end.\n")
+    path.write_text("# Title\n\n<!-- results:start -->\nold words\n<!-- results:end -->\n\nThe end.\n")
     return path
 
 
@@ -25,8 +27,13 @@ def test_what_stands_between_the_markers_is_replaced(drawn, readme):
     assert "**Phantom run: simulated images, no patients.**" in text
     summary = pd.read_csv(drawn / "tables" / "summary.csv").set_index(["cohort", "method", "region"])
     row = summary.loc[("phantom-a", "choi2023", "WT")]
-    assert f"{row.dice_mean:.3f} ({row.dice_ci_low:.3f}–{row.dice_ci_high:.3f})" in text
-    assert [line.count("|") for line in text.splitlines() if line.startswith("|")] == [9] * 6
+    assert estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high) in text
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in lines] == [9] * 7
+    names = [line.split(" | ")[0] for line in lines[2:]]
+    assert names == ["| Student alone", "| Choi 2023", "| Hinton 2015", "| Big teacher", "| Teacher"]
+    gain = pd.read_csv(drawn / "tables" / "comparisons.csv").set_index(["cohort", "method", "region"]).dice_gain
+    assert lines[5].endswith(f" {number(gain['phantom-a', 'big_teacher', 'ET'], sign=True)} |"), "with its gain"
 
 
 def test_again_changes_nothing(drawn, readme):
@@ -45,12 +52,12 @@ def test_a_readme_without_markers_is_left_alone(drawn, tmp_path):
     assert path.read_text() == "# Title\n" and not (tmp_path / "picture.png").exists()
 
 
-def test_the_commands(drawn, tmp_path, readme, templates, monkeypatch):
+def test_the_commands(drawn, tmp_path, readme, monkeypatch):
     monkeypatch.setattr(figures, "FIGURES", ("gain_over_student",))  # the others are drawn elsewhere
     runner = CliRunner()
     for arguments in (
         ["figures", drawn, "--out", tmp_path / "figures"],
-        ["report", drawn, "--templates", templates, "--out", tmp_path / "report.html"],
+        ["report", drawn, "--out", tmp_path / "report.html"],
         ["readme", drawn, "--readme", readme, "--picture", tmp_path / "picture.png"],
     ):
         result = runner.invoke(app, [str(a) for a in arguments])

@@ -1,17 +1,18 @@
 """One results/<experiment> folder, read the way the figures and the report need it."""
 
 import json
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from crossmodal.errors import UserError
-from crossmodal.wording import subset_order
-from crossmodal.domain import ALL
+from crossmodal.evaluate.per_case import held_out, patients, read_per_case
+from crossmodal.experiment.config import Resolved, read_resolved
+from crossmodal.experiment.runs import STUDENT, Roles
+from crossmodal.wording import enumerate_words, method_label, subset_order
 
 HEADLINE_SUBSET = "t1ce+flair"
 MANY_SUBSETS = 3
@@ -21,25 +22,39 @@ class MissingDataError(Exception):
     """What a figure needs is not there; the text says what, and takes the figure's place."""
 
 
-class Experiment:
+def focus_subset(asked: Sequence[str], present: Sequence[str]) -> str:
+    """The subset that single-subset figures show: T1ce + FLAIR where it was run, else the first of the config's.
+
+    Args:
+        asked: the subsets of the config.
+        present: those with results, at least one.
+    """
+    if HEADLINE_SUBSET in present:
+        return HEADLINE_SUBSET
+    return next((subset for subset in asked if subset in present), present[0])
+
+
+def focus_method(paper: str | None, compared: Sequence[str]) -> str | None:
+    """The method that the experiment is about: the paper's own, else the first compared one of the config."""
+    return paper if paper in compared else next(iter(compared), None)
+
+
+class Results:
     """Tables, figure data and resolved config of one experiment; nothing else of it is read.
 
     Args:
         folder: results/<experiment>, with config.yaml, tables/ and figure_data/.
 
     Raises:
-        UserError: when the folder or its config.yaml is missing or unreadable.
+        UserError: the folder or its config.yaml is missing, or the config is wrong.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        path = self.folder / "config.yaml"
-        if not path.is_file():
-            raise UserError(f"{path}: not found; the folder of an experiment (results/<experiment>) is wanted")
-        try:
-            self.config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise UserError(f"{path}: not readable as YAML: {error}") from None
+        self.config: Resolved = read_resolved(self.folder / "config.yaml")
+        self.is_phantom = self.config.is_phantom  # a phantom result is never shown as a clinical one
+        self.name = self.config.experiment or self.folder.name
+        self.unit = "phantom" if self.is_phantom else "patient"
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -47,20 +62,11 @@ class Experiment:
         path = self.folder / "versions.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    @property
-    def is_phantom(self) -> bool:
-        """True unless the config names a BraTS folder: a phantom result is never shown as a clinical one."""
-        return not self.config.get("brats")
-
-    @property
-    def name(self) -> str:
-        return str(self.config.get("experiment") or self.folder.name)
-
     def table(self, name: str) -> pd.DataFrame:
         """tables/<name>.csv.
 
         Raises:
-            MissingDataError: when it is missing or has no row.
+            MissingDataError: it is missing, cannot be read or has no row.
         """
         return self._csv(f"tables/{name}.csv")
 
@@ -72,28 +78,30 @@ class Experiment:
             return pd.DataFrame()
 
     def data(self, name: str) -> pd.DataFrame:
-        """figure_data/<name>.csv, under the same rule as `table`."""
+        """figure_data/<name>.csv; raises as `table` does."""
         return self._csv(f"figure_data/{name}.csv")
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         """figure_data/<name>.npz as a dictionary.
 
         Raises:
-            MissingDataError: when it is missing or unreadable.
+            MissingDataError: it is missing or unreadable.
         """
-        path = self.folder / "figure_data" / f"{name}.npz"
-        if not path.is_file():
-            raise MissingDataError(f"figure_data/{name}.npz is not there.")
+        path = self._path(f"figure_data/{name}.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except (ValueError, OSError, EOFError) as error:
             raise MissingDataError(f"figure_data/{name}.npz cannot be read: {error}.") from None
 
-    def _csv(self, relative: str) -> pd.DataFrame:
+    def _path(self, relative: str) -> Path:
         path = self.folder / relative
         if not path.is_file():
             raise MissingDataError(f"{relative} is not there.")
+        return path
+
+    def _csv(self, relative: str) -> pd.DataFrame:
+        path = self._path(relative)
         try:
             table = pd.read_csv(path)
         except pd.errors.EmptyDataError:
@@ -106,70 +114,68 @@ class Experiment:
 
     @cached_property
     def per_case(self) -> pd.DataFrame:
-        """One row per cohort, patient, method, modalities and region: visits, folds and seeds averaged, so that
-        no patient counts twice."""
-        table = self.table("per_case")
-        if "patient" not in table:
-            table = table.assign(patient=table.case)
-        if "split" in table:
-            # As the tables do: a cohort with a held-out test set is judged by that alone.
-            tested = table.cohort.isin(table[table.split == "test"].cohort.unique())
-            table = table[~(tested & (table.split == "train"))]
-        keys = ["cohort", "method", "modalities", "region", "patient"]
-        return table.groupby(keys, as_index=False, sort=False).mean(numeric_only=True)
+        """One row per cohort, method, modalities, region and patient: visits, folds and seeds averaged, so that no
+        patient counts twice."""
+        try:
+            return patients(held_out(read_per_case(self._path("tables/per_case.csv")))[0])
+        except UserError as error:
+            raise MissingDataError(f"{error}.") from None
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """tables/summary.csv; raises as `table` does."""
+        return self.table("summary")
+
+    def summary_of(self, cohort: str | None = None) -> pd.DataFrame:
+        """Rows of the summary for one cohort, the training cohort by default."""
+        return self.summary[self.summary.cohort == (cohort or self.cohort)]
 
     def count(self, cohort: str | None = None) -> int:
         """How many patients (or phantoms) of a cohort are scored; the training cohort's by default."""
         return self.per_case[self.per_case.cohort == (cohort or self.cohort)].patient.nunique()
 
-    @property
-    def unit(self) -> str:
-        """What one of them is called."""
-        return "phantom" if self.is_phantom else "patient"
-
     @cached_property
     def cohort(self) -> str:
         """The cohort trained on (its held-out cases are what is scored): the first one of the config."""
-        present = list(self.table("summary").cohort.unique())
-        wanted = [c for c in self.config.get("cohorts") or [] if c in present]
-        return (wanted or present)[0]
-
-    @cached_property
-    def externals(self) -> list[str]:
-        """Scored cohorts that were only tested on."""
-        return [c for c in self.table("summary").cohort.unique() if c != self.cohort]
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """Scored methods: student first, then the config's order, teacher last."""
-        present = list(self.table("summary").method.unique())
-        listed = [m for m in self.config.get("methods") or [] if m in present]
-        listed += [m for m in present if m not in listed]
-        middle = [m for m in listed if m not in ("student", "teacher")]
-        return [m for m in ["student", *middle, "teacher"] if m in present]
-
-    @cached_property
-    def unscored_methods(self) -> list[str]:
-        """Methods of the config without a single row: they failed or have not run yet."""
-        return [m for m in self.config.get("methods") or [] if m not in self.methods]
+        present = list(self.summary.cohort.unique())
+        return next((cohort for cohort in self.config.cohorts if cohort in present), present[0])
 
     @property
-    def distilled(self) -> list[str]:
-        """Scored methods other than the two bounds."""
-        return [m for m in self.methods if m not in ("student", "teacher")]
+    def externals(self) -> list[str]:
+        """Scored cohorts that were only tested on."""
+        return [cohort for cohort in self.summary.cohort.unique() if cohort != self.cohort]
+
+    @cached_property
+    def roles(self) -> Roles:
+        """Student alone, compared methods and upper bounds among the scored methods."""
+        present = list(self.summary.method.unique())
+        return Roles([*(m for m in self.config.methods if m in present), *present], self.config.recipes)
+
+    @property
+    def methods(self) -> list[str]:
+        """Scored methods: student first, then the config's order, then the upper bounds with `teacher` last."""
+        return self.roles.methods
+
+    @property
+    def unscored_methods(self) -> list[str]:
+        """Methods of the config without a single row: they failed or have not run yet."""
+        return [method for method in self.config.methods if method not in self.methods]
+
+    @property
+    def has_student(self) -> bool:
+        """Whether the student alone, which gains are taken over, is scored."""
+        return STUDENT in self.methods
 
     @cached_property
     def subsets(self) -> list[str]:
-        """Scored modality subsets other than the teacher's, in the field's order."""
-        summary = self.table("summary")
-        found = summary[summary.method != "teacher"].modalities.unique()
-        return sorted(found, key=subset_order) or [ALL]
+        """Scored modality subsets that a student was given, in the field's order."""
+        scored = self.summary[["method", "modalities"]].itertuples(index=False, name=None)
+        return sorted(self.roles.subsets(scored), key=subset_order)
 
     @property
     def focus_subset(self) -> str:
-        """The subset that single-subset figures show: T1ce + FLAIR where it was run, else the config's first."""
-        listed = [s for s in self.config.get("subsets") or [] if s in self.subsets]
-        return HEADLINE_SUBSET if HEADLINE_SUBSET in self.subsets else (listed or self.subsets)[0]
+        """The subset that single-subset figures show."""
+        return focus_subset(self.config.subsets, self.subsets)
 
     @property
     def shown_subsets(self) -> list[str]:
@@ -178,22 +184,38 @@ class Experiment:
 
     @property
     def focus_method(self) -> str | None:
-        """The distilled method in question: the paper's own, else the first of the config."""
-        paper = self.config.get("paper")
-        return paper if paper in self.distilled else next(iter(self.distilled), None)
-
-    def recipe(self, method: str) -> dict[str, Any]:
-        """The resolved recipe, empty when the config does not hold it."""
-        return (self.config.get("recipes") or {}).get(method) or {}
+        """The compared method that the experiment is about."""
+        return focus_method(self.config.paper, self.roles.compared)
 
     def at(self, table: pd.DataFrame, method: str, subset: str) -> pd.DataFrame:
-        """Rows of one method for one subset; the teacher's own are those of all four modalities."""
-        rows = table[table.method == method]
-        own = rows[rows.modalities == subset]
-        return rows[rows.modalities == ALL] if own.empty and method == "teacher" else own
+        """Rows of one method for one subset; those of a method that always sees all four are under all four."""
+        return table[(table.method == method) & (table.modalities == self.roles.row_subset(method, subset))]
 
     def methods_at(self, subset: str, cohort: str | None = None) -> list[str]:
         """Methods that have a row for this subset in this cohort (the training cohort by default)."""
-        summary = self.table("summary")
-        summary = summary[summary.cohort == (cohort or self.cohort)]
-        return [m for m in self.methods if not self.at(summary, m, subset).empty]
+        summary = self.summary_of(cohort)
+        return [method for method in self.methods if not self.at(summary, method, subset).empty]
+
+    def seeing_all(self, methods: Iterable[str]) -> str:
+        """For captions that name the sequences given: " (Teacher: all four sequences)", if one of the methods is so."""
+        roles = Roles.of(self.config)
+        names = [method_label(method) for method in methods if roles.always_sees_all(method)]
+        return f" ({enumerate_words(names)}: all four sequences)" if names else ""
+
+    def gains(self, method: str | None = None, subset: str | None = None) -> pd.DataFrame:
+        """Rows of comparisons.csv against the student alone in the training cohort.
+
+        Args:
+            method: of this method alone.
+            subset: for this subset alone.
+
+        Raises:
+            MissingDataError: no method is compared with the student alone.
+        """
+        table = self.optional_table("comparisons")
+        if not table.empty:
+            table = table[(table.baseline == STUDENT) & (table.cohort == self.cohort)].dropna(subset=["dice_gain"])
+        if table.empty:
+            raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
+        wanted = (table.method == method) | (method is None)
+        return table[wanted & ((table.modalities == subset) | (subset is None))]

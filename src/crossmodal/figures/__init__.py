@@ -6,9 +6,15 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# The order of the report. Each module has TITLE, CATEGORY and draw(experiment) -> Drawing.
+from crossmodal.files import write_json
+from crossmodal.progress import track
+
+if TYPE_CHECKING:
+    from crossmodal.evaluate.results import Results
+
+# The order of the report. Each module has TITLE, CATEGORY and draw(results) -> Drawing.
 FIGURES = (
     "dice_by_method",
     "gain_over_student",
@@ -37,9 +43,6 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
         What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
         drawn) of each figure, in the order of the report.
     """
-    from crossmodal.files import write_json
-    from crossmodal.progress import track
-
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     draw = partial(_draw, Path(folder), out)
@@ -53,22 +56,32 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
 
 
 def _draw(folder: Path, out: Path, name: str) -> dict[str, Any]:
-    from crossmodal.evaluate.results import Experiment
+    from crossmodal.evaluate.results import Results
 
-    return draw_one(Experiment(folder), name, out / name)
+    return draw_one(Results(folder), name, out / name)
 
 
-def draw_one(experiment: Any, name: str, stem: Path) -> dict[str, Any]:
-    """Draw the figure `name` into <stem>.png and .pdf and return its entry for the index."""
-    from crossmodal.figures import style
+def draw_one(results: "Results", name: str, stem: Path) -> dict[str, Any]:
+    """Draw one figure.
+
+    Args:
+        results: the experiment.
+        name: one of `FIGURES`.
+        stem: where <stem>.png and <stem>.pdf are written.
+
+    Returns:
+        The figure's entry for the index.
+    """
+    # Here and not above: the workflow's rules read FIGURES, and matplotlib and pandas take a second to import.
     from crossmodal.evaluate.results import MissingDataError
+    from crossmodal.figures import style
 
     module = importlib.import_module(f"crossmodal.figures.{name}")
     entry = {"name": name, "title": module.TITLE, "category": module.CATEGORY}
     with style.settings():
         try:
-            drawing = module.draw(experiment)
-            style.mark(drawing.figure, experiment.is_phantom)
+            drawing = module.draw(results)
+            style.mark(drawing.figure, results.is_phantom)
             style.save(drawing.figure, stem)
             return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
         except MissingDataError as error:

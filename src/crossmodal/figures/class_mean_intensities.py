@@ -1,9 +1,9 @@
 """Intensities of class-mean images beside the originals, by class and sequence (as figure 3 of Dong et al. 2025)."""
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import MODALITIES, MODALITY_LABELS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import SMALL, TWO_COLUMNS, Drawing, legend_below, new_figure
-from crossmodal.wording import MODALITY_LABELS, plural
-from crossmodal.domain import MODALITIES
+from crossmodal.wording import number, plural
 
 TITLE = "Intensities of class-mean images"
 CATEGORY = "Training"
@@ -16,9 +16,9 @@ CLASSES = {
 IMAGES = {"original": "Original", "class_mean": "Class-mean"}
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Columns are sequences; the upper row shows the originals, the lower one the class-mean images."""
-    table = experiment.data("class_mean_histograms")
+    table = results.data("class_mean_histograms")
     modalities = [m for m in MODALITIES if m in set(table.modality)]
     if not modalities:
         raise MissingDataError("figure_data/class_mean_histograms.csv holds no sequence.")
@@ -82,6 +82,6 @@ def alt(table, modalities: list[str]) -> str:
         rows = table[(table.modality == modality) & (table.image == "original")]
         middle = (rows.bin_low + rows.bin_high) / 2 * rows.fraction
         means = middle.groupby(rows.label).sum() / rows.fraction.groupby(rows.label).sum()
-        words = ", ".join(f"{CLASSES[c][0]} {means[c]:+.1f}" for c in CLASSES if c in means)
+        words = ", ".join(f"{CLASSES[c][0]} {number(means[c], 1, sign=True)}" for c in CLASSES if c in means)
         parts.append(f"{MODALITY_LABELS[modality]}: {words}")
     return f"Histograms by class. Mean intensity in the originals, in SD: {'; '.join(parts)}."

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import ONE_COLUMN, SMALL, Drawing, new_figure
-from crossmodal.wording import method_label, modalities_label
+from crossmodal.wording import method_label, modalities_label, number
 
 TITLE = "Cross-correlation of teacher and student"
 CATEGORY = "Training"
@@ -14,19 +14,19 @@ MOST_ROWS = 3
 TIMES = {"start": "Start", "end": "End of training"}
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """A row for each method that has the matrices (at most three), start at the left, end at the right."""
     found = []
-    for path in sorted((experiment.folder / "figure_data").glob("correlation_*.npz")):
+    for path in sorted((results.folder / "figure_data").glob("correlation_*.npz")):
         method, modalities = re.fullmatch(r"correlation_(.+)_([^_]+)", path.stem).groups()
-        arrays = experiment.arrays(path.stem)
+        arrays = results.arrays(path.stem)
         if all(t in arrays and arrays[t].ndim == 2 and arrays[t].size for t in TIMES):
             found.append((method, modalities, {t: arrays[t].astype(float) for t in TIMES}))
     if not found:
         raise MissingDataError("no network was trained with Barlow Twins, or its matrices were not kept.")
-    order = {m: i for i, m in enumerate(experiment.config.get("methods") or [])}
+    order = {m: i for i, m in enumerate(results.config.methods)}
     # The subset in focus first, then the config's order of methods: three rows can be read in one column.
-    found.sort(key=lambda f: (f[1] != focus(experiment), order.get(f[0], 99), f[0]))
+    found.sort(key=lambda f: (f[1] != focus(results), order.get(f[0], 99), f[0]))
     shown = found[:MOST_ROWS]
     figure = new_figure(ONE_COLUMN, 1.75 * len(shown) + 0.25)
     panels = figure.subplots(len(shown), 2, squeeze=False)
@@ -36,7 +36,7 @@ def draw(experiment: Experiment) -> Drawing:
             image = axes.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
             on, off = diagonal(matrix)
             axes.set_title(label, loc="center")
-            axes.set_xlabel(f"diagonal {on:.2f}, |off| {off:.2f}")
+            axes.set_xlabel(f"diagonal {number(on, 2)}, |off| {number(off, 2)}")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         row[0].set_ylabel(f"{method_label(method)}\n{modalities_label(modalities)}", fontsize=SMALL)
@@ -46,10 +46,10 @@ def draw(experiment: Experiment) -> Drawing:
     return Drawing(figure, caption(shown, len(found)), alt(shown))
 
 
-def focus(experiment: Experiment) -> str:
+def focus(results: Results) -> str:
     """The subset in focus, or none when nothing is scored yet."""
     try:
-        return experiment.focus_subset
+        return results.focus_subset
     except MissingDataError:
         return ""
 
@@ -79,7 +79,7 @@ def alt(shown: list) -> str:
     for method, modalities, arrays in shown:
         (a, b), (c, d) = diagonal(arrays["start"]), diagonal(arrays["end"])
         parts.append(
-            f"{method_label(method)} from {modalities_label(modalities)}: mean diagonal {a:.2f} to {c:.2f}, "
-            f"mean absolute value off the diagonal {b:.2f} to {d:.2f}"
+            f"{method_label(method)} from {modalities_label(modalities)}: mean diagonal {number(a, 2)} to "
+            f"{number(c, 2)}, mean absolute value off the diagonal {number(b, 2)} to {number(d, 2)}"
         )
     return f"Correlation matrices at start and end. {'; '.join(parts)}."

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import (
     INK,
     ONE_COLUMN,
@@ -15,19 +16,19 @@ from crossmodal.figures.style import (
     new_figure,
     x_grid,
 )
-from crossmodal.wording import REGION_LABELS, REGIONS, method_label, modalities_label, plural
+from crossmodal.wording import method_label, modalities_label, number, plural
 
 TITLE = "Dice by method"
 CATEGORY = "Accuracy"
 STACKED_UP_TO = 5  # methods; more of them need the width of the page
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Rows are methods, panels are regions (and subsets, when two or three were run)."""
-    subsets = [s for s in experiment.shown_subsets if experiment.methods_at(s)]
+    subsets = [s for s in results.shown_subsets if results.methods_at(s)]
     if not subsets:
-        raise MissingDataError(f"no method has scores on {experiment.cohort}.")
-    count = max(len(experiment.methods_at(s)) for s in subsets)
+        raise MissingDataError(f"no method has scores on {results.cohort}.")
+    count = max(len(results.methods_at(s)) for s in subsets)
     stacked = len(subsets) == 1 and count <= STACKED_UP_TO
     rows, columns = (3, 1) if stacked else (len(subsets), 3)
     figure = new_figure(ONE_COLUMN if stacked else TWO_COLUMNS, rows * (0.45 + 0.2 * count) + 0.45)
@@ -35,24 +36,24 @@ def draw(experiment: Experiment) -> Drawing:
     for i, subset in enumerate(subsets):
         for j, region in enumerate(REGIONS):
             axes = panels[j, 0] if stacked else panels[i, j]
-            draw_panel(axes, experiment, subset, region, label=stacked or j == 0)
+            draw_panel(axes, results, subset, region, label=stacked or j == 0)
             several = f", {modalities_label(subset)}" if len(subsets) > 1 else ""
             axes.set_title(f"{REGION_LABELS[region]}{several}")
     for axes in panels[-1]:
         axes.set_xlabel("Dice")
-    left = experiment.table("summary").dice_mean.min()
+    left = results.summary.dice_mean.min()
     panels[0, 0].set_xlim(0 if left < 0.5 else 0.3, 1.02)
-    return Drawing(figure, caption(experiment, subsets), alt(experiment, subsets[0]))
+    return Drawing(figure, caption(results, subsets), alt(results, subsets[0]))
 
 
-def draw_panel(axes, experiment: Experiment, subset: str, region: str, label: bool) -> None:
+def draw_panel(axes, results: Results, subset: str, region: str, label: bool) -> None:
     """One region and subset: thin lines join a case across methods, the large marker is the mean."""
-    methods = experiment.methods_at(subset)
-    cases = experiment.per_case[experiment.per_case.cohort == experiment.cohort]
+    methods = results.methods_at(subset)
+    cases = results.per_case[results.per_case.cohort == results.cohort]
     cases = cases[cases.region == region]
-    summary = experiment.table("summary")
-    summary = summary[(summary.cohort == experiment.cohort) & (summary.region == region)]
-    paired = {m: experiment.at(cases, m, subset).set_index("patient").dice for m in methods}
+    summary = results.summary_of()
+    summary = summary[summary.region == region]
+    paired = {m: results.at(cases, m, subset).set_index("patient").dice for m in methods}
     faint = np.clip(20 / max(map(len, paired.values())), 0.1, 1)  # hundreds of lines must not hide the means
     for patient in sorted(set().union(*(p.index for p in paired.values()))):
         line = [(paired[m].get(patient, np.nan), y) for y, m in enumerate(methods)]
@@ -60,7 +61,7 @@ def draw_panel(axes, experiment: Experiment, subset: str, region: str, label: bo
     for y, method in enumerate(methods):
         axes.plot(paired[method], np.full(len(paired[method]), y), ".", ms=2.5, alpha=0.6, mew=0, zorder=2)
         axes.lines[-1].set_color(method_colour(method))
-        for row in experiment.at(summary, method, subset).itertuples():
+        for row in results.at(summary, method, subset).itertuples():
             axes.plot([row.dice_ci_low, row.dice_ci_high], [y + 0.25] * 2, color=INK, lw=1.2, zorder=3)
             axes.plot(row.dice_mean, y + 0.25, method_marker(method), color=method_colour(method), ms=4.5, zorder=4)
             axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.5)
@@ -70,29 +71,26 @@ def draw_panel(axes, experiment: Experiment, subset: str, region: str, label: bo
     x_grid(axes)
 
 
-def caption(experiment: Experiment, subsets: list[str]) -> str:
+def caption(results: Results, subsets: list[str]) -> str:
     """What the marks are, on which cases, and which sequences each network was given."""
     given = " or ".join(modalities_label(s) for s in subsets)
-    teacher = "; the teacher all four sequences" if "teacher" in experiment.methods else ""
     text = (
-        f"Dice of {plural(experiment.count(), f'held-out {experiment.unit}')} of {experiment.cohort}. Networks were "
-        f"given {given}{teacher}. Small points are {experiment.unit}s (mean over seeds and folds), thin lines join the "
-        f"same one; large markers are means, bars their bootstrap 95% intervals over {experiment.unit}s. Dice is 1 "
-        "where a region is absent and none is predicted."
+        f"Dice of {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}. Networks were "
+        f"given {given}{results.seeing_all(results.methods)}. Small points are {results.unit}s (mean over visits, "
+        "seeds and folds), thin lines join the same one; large markers are means, bars their bootstrap 95% intervals "
+        f"over {results.unit}s. Dice is 1 where a region is absent and none is predicted."
     )
-    if len(experiment.subsets) > len(subsets):
-        text += f" {len(experiment.subsets)} subsets were run: the subset matrix shows them all."
-    if experiment.unscored_methods:
-        text += f" Without scores: {', '.join(map(method_label, experiment.unscored_methods))}."
+    if len(results.subsets) > len(subsets):
+        text += f" {len(results.subsets)} subsets were run: the subset matrix shows them all."
+    if results.unscored_methods:
+        text += f" Without scores: {', '.join(map(method_label, results.unscored_methods))}."
     return text
 
 
-def alt(experiment: Experiment, subset: str) -> str:
+def alt(results: Results, subset: str) -> str:
     """The means in words."""
-    summary = experiment.table("summary")
-    summary = summary[summary.cohort == experiment.cohort]
-    parts = []
-    for method in experiment.methods_at(subset):
-        means = experiment.at(summary, method, subset).set_index("region").dice_mean
-        parts.append(f"{method_label(method)} " + ", ".join(f"{r} {means[r]:.2f}" for r in REGIONS if r in means))
+    summary, parts = results.summary_of(), []
+    for method in results.methods_at(subset):
+        means = results.at(summary, method, subset).set_index("region").dice_mean
+        parts.append(f"{method_label(method)} " + ", ".join(f"{r} {number(means[r])}" for r in REGIONS if r in means))
     return f"Mean Dice from {modalities_label(subset)}: {'; '.join(parts)}."

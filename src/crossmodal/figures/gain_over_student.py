@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import (
     INK,
     ONE_COLUMN,
@@ -15,43 +16,19 @@ from crossmodal.figures.style import (
     new_figure,
     x_grid,
 )
-from crossmodal.wording import (
-    REGION_LABELS,
-    REGIONS,
-    enumerate_words,
-    method_label,
-    modalities_label,
-    plural,
-    signed,
-)
+from crossmodal.wording import enumerate_words, estimate, method_label, modalities_label, number, plural
 
 TITLE = "Gain over the student alone"
 CATEGORY = "Accuracy"
 STACKED_UP_TO = 4  # rows in a panel
 
 
-def gains(experiment: Experiment, cohort: str | None = None) -> pd.DataFrame:
-    """Rows of comparisons.csv against the student alone in one cohort (the training cohort by default).
-
-    Raises:
-        MissingDataError: when there is none.
-    """
-    table = experiment.optional_table("comparisons")
-    if table.empty:
-        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
-    table = table[(table.baseline == "student") & (table.cohort == (cohort or experiment.cohort))]
-    table = table[~table.method.isin(["student", "teacher"])].dropna(subset=["dice_gain"])
-    if table.empty:
-        raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
-    return table
-
-
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Rows are methods (and subsets), panels are regions; beyond three subsets, the spread over subsets."""
-    table = gains(experiment)
-    shown = [s for s in experiment.shown_subsets if s in set(table.modalities)]
-    many = len(experiment.subsets) > len(experiment.shown_subsets)
-    rows = [(m, s) for s in (shown if not many else [None]) for m in experiment.methods if m in set(table.method)]
+    table = results.gains()
+    shown = [s for s in results.shown_subsets if s in set(table.modalities)]
+    many = len(results.subsets) > len(results.shown_subsets)
+    rows = [(m, s) for s in (shown if not many else [None]) for m in results.methods if m in set(table.method)]
     rows = [(m, s) for m, s in rows if s is None or ((table.method == m) & (table.modalities == s)).any()]
     if not rows:
         raise MissingDataError("no method is compared with the student alone for the subsets that are shown.")
@@ -68,11 +45,19 @@ def draw(experiment: Experiment) -> Drawing:
         if j == 2 or not stacked:
             axes.set_xlabel("Gain in Dice over the student alone")
         axes.locator_params(axis="x", nbins=4)
-    return Drawing(figure, caption(experiment, table, many), alt(table, rows))
+    return Drawing(figure, caption(results, table, many), alt(table, rows))
 
 
 def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], several: bool, intervals: bool) -> None:
-    """One region: mean gain and interval for each row, in numbers to the right of the panel."""
+    """One region: mean gain and interval for each row, in numbers to the right of the panel.
+
+    Args:
+        axes: the panel.
+        table: gains in this region.
+        rows: method and subset of each row; no subset: all of them, with their mean.
+        several: more than one subset is shown, so labels name it.
+        intervals: write intervals beside the gains, where there is room.
+    """
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, (method, subset) in enumerate(rows):
         mine = table[table.method == method]
@@ -80,15 +65,15 @@ def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], se
         if subset is None:
             axes.plot(mine.dice_gain, np.full(len(mine), y + 0.22), ".", color=colour, ms=3, mew=0, alpha=0.6)
             axes.plot(mine.dice_gain.mean(), y, marker, color=colour, ms=5, zorder=3)
-            words = signed(mine.dice_gain.mean()) if len(mine) else "no value"
+            words = number(mine.dice_gain.mean(), sign=True) if len(mine) else "no value"
         else:
             words = "no value"
             for row in mine[mine.modalities == subset].itertuples():
                 axes.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.5, zorder=2)
                 axes.plot(row.dice_gain, y, marker, color=colour, ms=5, zorder=3)
                 axes.lines[-1].set_markerfacecolor(colour if row.p_holm < 0.05 else "white")
-                words = signed(row.dice_gain)
-                words += f" [{signed(row.ci_low)}, {signed(row.ci_high)}]" if intervals else ""
+                shown = (row.dice_gain, row.ci_low, row.ci_high) if intervals else (row.dice_gain, np.nan, np.nan)
+                words = estimate(*shown, sign=True)
         axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
     labels = [method_label(m) + (f"\n{modalities_label(s)}" if several and s else "") for m, s in rows]
     axes.set_yticks(range(len(rows)), labels)
@@ -96,23 +81,24 @@ def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], se
     x_grid(axes)
 
 
-def caption(experiment: Experiment, table: pd.DataFrame, many: bool) -> str:
+def caption(results: Results, table: pd.DataFrame, many: bool) -> str:
     """What is compared, over how many cases, and the family that Holm's correction covers."""
     family = len(table[["method", "modalities"]].drop_duplicates())
     if "family_size" in table and table.family_size.notna().any():
         family = int(table.family_size.max())
     text = (
-        f"Difference in Dice between each method and the student alone on the same {experiment.unit}s of "
-        f"{experiment.cohort} ({int(table.n.max())}). Right of the line: the method is better. "
+        f"Difference in Dice between each method and the student alone on the same {results.unit}s of "
+        f"{results.cohort} ({int(table.n.max())}). Right of the line: the method is better. "
     )
     if many:
         text += (
-            f"Small points are the {len(experiment.subsets)} modality subsets, large markers their mean; "
+            f"Small points are the {len(results.subsets)} modality subsets, large markers their mean; "
             f"a mean over subsets has no interval here."
         )
     else:
-        given = enumerate_words([modalities_label(s) for s in experiment.shown_subsets])
-        text += f"Given: {given}. Bars are bootstrap 95% intervals over {experiment.unit}s."
+        given = enumerate_words([modalities_label(s) for s in results.shown_subsets])
+        text += f"Given: {given}{results.seeing_all(table.method.unique())}. "
+        text += f"Bars are bootstrap 95% intervals over {results.unit}s."
     significant = table[table.p_holm < 0.05]
     return text + (
         f" p < 0.05 after Holm's correction (Wilcoxon signed-rank, {plural(family, 'comparison')} a region): "
@@ -126,6 +112,6 @@ def alt(table: pd.DataFrame, rows: list[tuple[str, str | None]]) -> str:
     for method, subset in rows:
         mine = table[(table.method == method) & ((table.modalities == subset) | (subset is None))]
         means = mine.groupby("region").dice_gain.mean()
-        gain = ", ".join(f"{r} {signed(means[r])}" for r in REGIONS if r in means)
+        gain = ", ".join(f"{r} {number(means[r], sign=True)}" for r in REGIONS if r in means)
         parts.append(f"{method_label(method)}{f' from {modalities_label(subset)}' if subset else ''} {gain}")
     return f"Gain in Dice over the student alone: {'; '.join(parts)}."

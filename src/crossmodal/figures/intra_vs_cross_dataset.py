@@ -2,37 +2,31 @@
 
 import numpy as np
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import (
     GREY,
     TWO_COLUMNS,
     Drawing,
     legend_below,
     method_colour,
+    method_handles,
     method_marker,
     new_figure,
 )
-from crossmodal.wording import (
-    REGION_LABELS,
-    REGIONS,
-    enumerate_words,
-    method_label,
-    modalities_label,
-)
+from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Within and across cohorts"
 CATEGORY = "Generalisation"
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Panels are regions (and rows external cohorts); a method on the diagonal loses nothing elsewhere."""
-    externals = experiment.externals
+    externals = results.externals
     if not externals:
         raise MissingDataError("one cohort was tested; `external:` in the config names others.")
-    subset = experiment.focus_subset
-    methods = [
-        m for m in experiment.methods_at(subset) if any(m in experiment.methods_at(subset, e) for e in externals)
-    ]
+    subset = results.focus_subset
+    methods = [m for m in results.methods_at(subset) if any(m in results.methods_at(subset, e) for e in externals)]
     if not methods:
         raise MissingDataError("no method has scores on both the training cohort and another one.")
     legend_rows = -(-len(methods) // 4)
@@ -40,27 +34,22 @@ def draw(experiment: Experiment) -> Drawing:
     panels = figure.subplots(len(externals), 3, squeeze=False, sharex=True, sharey=True)
     for i, external in enumerate(externals):
         for j, region in enumerate(REGIONS):
-            draw_panel(panels[i, j], experiment, methods, subset, external, region)
+            draw_panel(panels[i, j], results, methods, subset, external, region)
             panels[i, j].set_title(REGION_LABELS[region])
         panels[i, 0].set_ylabel(f"Dice on {external}")
     for axes in panels[-1]:
-        axes.set_xlabel(f"Dice on {experiment.cohort}")
+        axes.set_xlabel(f"Dice on {results.cohort}")
     fit_limits(panels)
-    handles = [
-        panels[0, 0].plot([], [], method_marker(m), color=method_colour(m), label=method_label(m))[0] for m in methods
-    ]
-    legend_below(figure, handles, min(4, len(methods)))
-    return Drawing(figure, caption(experiment, externals, subset), alt(experiment, methods, subset, externals))
+    legend_below(figure, method_handles(methods), min(4, len(methods)))
+    return Drawing(figure, caption(results, externals, subset), alt(results, methods, subset, externals))
 
 
-def draw_panel(axes, experiment: Experiment, methods: list[str], subset: str, external: str, region: str) -> None:
+def draw_panel(axes, results: Results, methods: list[str], subset: str, external: str, region: str) -> None:
     """One marker a method, with its intervals in both directions."""
-    summary = experiment.table("summary")
-    summary = summary[summary.region == region]
+    here, there = (rows[rows.region == region] for rows in (results.summary_of(), results.summary_of(external)))
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, linestyle="--", zorder=1)
     for method in methods:
-        intra = experiment.at(summary[summary.cohort == experiment.cohort], method, subset)
-        cross = experiment.at(summary[summary.cohort == external], method, subset)
+        intra, cross = results.at(here, method, subset), results.at(there, method, subset)
         if intra.empty or cross.empty:
             continue
         a, b, colour = intra.iloc[0], cross.iloc[0], method_colour(method)
@@ -83,24 +72,24 @@ def fit_limits(panels: np.ndarray) -> None:
         axes.set_yticks([t for t in axes.get_xticks() if low <= t <= high])
 
 
-def caption(experiment: Experiment, externals: list[str], subset: str) -> str:
+def caption(results: Results, externals: list[str], subset: str) -> str:
     """What below the diagonal means."""
     return (
-        f"Mean Dice of networks trained on {experiment.cohort}, on its held-out {experiment.unit}s (across) and on "
+        f"Mean Dice of networks trained on {results.cohort}, on its held-out {results.unit}s (across) and on "
         f"{enumerate_words(externals)} (up), given {modalities_label(subset)}; bars are bootstrap 95% intervals. "
         "Below the dashed line a method is worse on the cohort that it has not seen."
     )
 
 
-def alt(experiment: Experiment, methods: list[str], subset: str, externals: list[str]) -> str:
+def alt(results: Results, methods: list[str], subset: str, externals: list[str]) -> str:
     """Both means of each method and region."""
-    summary, parts = experiment.table("summary"), []
+    parts = []
     for external in externals:
         for method in methods:
-            intra = experiment.at(summary[summary.cohort == experiment.cohort], method, subset).set_index("region")
-            cross = experiment.at(summary[summary.cohort == external], method, subset).set_index("region")
+            intra = results.at(results.summary_of(), method, subset).set_index("region")
+            cross = results.at(results.summary_of(external), method, subset).set_index("region")
             pairs = [
-                f"{r} {intra.dice_mean[r]:.2f} to {cross.dice_mean[r]:.2f}"
+                f"{r} {number(intra.dice_mean[r])} to {number(cross.dice_mean[r])}"
                 for r in REGIONS
                 if r in intra.index and r in cross.index
             ]

@@ -2,33 +2,25 @@
 
 import numpy as np
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import MODALITIES, MODALITY_LABELS, REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import REGION_COLOURS, SMALL, TWO_COLUMNS, Drawing, legend_below, new_figure
-from crossmodal.wording import (
-    MODALITY_LABELS,
-    REGION_LABELS,
-    REGIONS,
-    enumerate_words,
-    method_label,
-    modalities_label,
-)
-from crossmodal.domain import MODALITIES
+from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Best, median and worst case"
 CATEGORY = "Accuracy"
 RANKS = ("best", "median", "worst", "only")
-ROLES = ("student", "distilled", "teacher")
 BASE = ("flair", "t1ce", "t2", "t1")  # the image under the contours: the first of these that was given
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Rows are cases; columns are the sequences given, the reference and each network's contours."""
-    arrays, rows = experiment.arrays("panels"), experiment.data("panels")
+    arrays, rows = results.arrays("panels"), results.data("panels")
     ranks = [r for r in RANKS if f"{r}_reference" in arrays]
     if not ranks:
         raise MissingDataError("figure_data/panels.npz holds no case.")
     given = [m for m in MODALITIES if f"{ranks[0]}_{m}" in arrays]
-    roles = [r for r in ROLES if f"{ranks[0]}_{r}" in arrays]
+    roles = [role for role in rows.role.unique() if f"{ranks[0]}_{role}" in arrays]
     columns = [*given, "reference", *roles]
     height, width = arrays[f"{ranks[0]}_{given[0]}"].shape
     scale = rows.row_mm.iloc[0] / rows.column_mm.iloc[0]
@@ -62,12 +54,7 @@ def draw_row(panels, rank: str, columns: list[str], arrays: dict, networks, scal
             show(axes, base, scale)
             contour(axes, own)
         if column in networks.index:
-            axes.set_xlabel(" ".join(short(networks.at[column, f"dice_{r}"]) for r in REGIONS), labelpad=1.5)
-
-
-def short(dice: float) -> str:
-    """Two digits without the zero: .85"""
-    return "–" if np.isnan(dice) else f"{dice:.2f}".removeprefix("0")
+            axes.set_xlabel(" ".join(number(networks.at[column, f"dice_{r}"], 2) for r in REGIONS), labelpad=1.5)
 
 
 def show(axes, image: np.ndarray, scale: float) -> None:
@@ -104,7 +91,7 @@ def alt(rows) -> str:
     parts = []
     for rank, own in rows.groupby("rank", sort=False):
         networks = [
-            f"{method_label(str(r.method))} " + "/".join(f"{getattr(r, f'dice_{x}'):.2f}" for x in REGIONS)
+            f"{method_label(str(r.method))} " + "/".join(number(getattr(r, f"dice_{x}")) for x in REGIONS)
             for r in own.itertuples()
         ]
         parts.append(f"{rank} case {own.case.iloc[0]}: {', '.join(networks)}")

@@ -1,22 +1,19 @@
 """One look for all figures: print sizes, fonts, a colour per method, and files whose bytes can be repeated."""
 
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-# matplotlib reads it when it writes a PDF; without it the file holds the time it was made.
-os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+from typing import Any
 
 import matplotlib as mpl
-
-mpl.use("agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from crossmodal.files import atomic_path
+from crossmodal.wording import method_label
 
 ONE_COLUMN = 3.5  # inches: the column of most journals
 TWO_COLUMNS = 7.2
@@ -103,7 +100,7 @@ class Drawing:
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Matplotlib's defaults under RC, whatever a matplotlibrc or another library (nnU-Net's log, for one) has set."""
+    """Matplotlib's defaults with RC, whatever a matplotlibrc or another library has set; both are restored after."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
@@ -111,7 +108,7 @@ def settings() -> Iterator[None]:
 
 
 def method_colour(method: str) -> str:
-    """The method's colour: the same in every figure and experiment, also for a method of one's own."""
+    """The method's colour: the same in every figure and results, also for a method of one's own."""
     spare = list(METHOD_COLOURS.values())[2:]
     return METHOD_COLOURS.get(method) or spare[zlib.crc32(method.encode()) % len(spare)]
 
@@ -121,9 +118,21 @@ def method_marker(method: str) -> str:
     return METHOD_MARKERS.get(method) or "o^v<>PXhp*"[zlib.crc32(method.encode()) % 10]
 
 
+def method_handles(methods: list[str], **line: Any) -> list[Line2D]:
+    """What a legend shows for each method: its marker and colour; `line` holds further properties."""
+    return [
+        Line2D([], [], **{"ls": "none"} | line, marker=method_marker(m), color=method_colour(m), label=method_label(m))
+        for m in methods
+    ]
+
+
 def new_figure(width: float, height: float, legend_rows: int = 0) -> Figure:
-    """An empty figure of `width` × `height` inches in print, with room at the foot for the phantom's mark and
-    for a legend of `legend_rows` lines (`legend_below`)."""
+    """An empty figure with room at the foot for the phantom's mark and a legend.
+
+    Args:
+        width, height: inches in print.
+        legend_rows: lines of the legend that `legend_below` will draw.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     foot = (FOOTER_IN + LEGEND_ROW_IN * legend_rows) / height
     figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot), w_pad=0.04, h_pad=0.04)
@@ -137,7 +146,7 @@ def legend_below(figure: Figure, handles: list, columns: int) -> None:
 
 
 def mark(figure: Figure, phantom: bool) -> None:
-    """Write on the figure itself that it shows phantoms: a picture travels without its page."""
+    """Write on a figure of phantoms what it shows: a picture is passed on without its page."""
     if phantom:
         text = "Embedded phantom cohort: simulated images, no patients"
         figure.text(0.995, 0.03 / figure.get_figheight(), text, ha="right", va="bottom", fontsize=SMALL)

@@ -3,24 +3,23 @@
 import numpy as np
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import ALL, MODALITIES, MODALITY_LABELS, REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import GREY, INK, PALE, SMALL, TWO_COLUMNS, Drawing, new_figure
-from crossmodal.wording import MODALITY_LABELS, REGION_LABELS, REGIONS, method_label, plural
-from crossmodal.domain import ALL, MODALITIES
+from crossmodal.wording import enumerate_words, method_label, number, plural
 
 TITLE = "Dice for every subset of sequences"
 CATEGORY = "Accuracy"
 FEWEST = 2  # subsets
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Columns are subsets (dots: the sequences given), rows are methods, a panel each for WT, TC and ET."""
-    summary = experiment.table("summary")
-    summary = summary[summary.cohort == experiment.cohort]
-    subsets = [s for s in experiment.subsets if s in set(summary.modalities)]
+    summary = results.summary_of()
+    subsets = [s for s in results.subsets if s in set(summary.modalities)]
     if len(subsets) < FEWEST:
         raise MissingDataError(f"only {plural(len(subsets), 'subset')} was run; the matrix compares several.")
-    methods = [m for m in experiment.methods if m in set(summary.method)]
+    methods = [m for m in results.methods if m in set(summary.method)]
     tables = {r: matrix(summary[summary.region == r], methods, subsets) for r in REGIONS}
     columns = list(tables["WT"].columns[:-1])
     values = np.concatenate([t.to_numpy().ravel() for t in tables.values()])
@@ -35,12 +34,18 @@ def draw(experiment: Experiment) -> Drawing:
     bar = figure.colorbar(image, ax=[dots, *panels], location="right", shrink=0.5, aspect=30, pad=0.01)
     bar.set_label("Mean Dice")
     bar.outline.set_linewidth(0)
-    return Drawing(figure, caption(experiment, subsets), alt(tables))
+    return Drawing(figure, caption(results, subsets), alt(tables))
 
 
 def matrix(summary: pd.DataFrame, methods: list[str], subsets: list[str]) -> pd.DataFrame:
-    """Mean Dice, methods × subsets (and all four sequences, if only the teacher was given them); in a last column
-    the mean over the subsets, NaN unless all are there."""
+    """Mean Dice, methods × subsets; in a last column the mean over the subsets, NaN unless all are there.
+
+    All four sequences have a column too where only methods that always see them were given them.
+
+    Args:
+        summary: rows of summary.csv for one cohort and region.
+        methods, subsets: the rows and columns, in order.
+    """
     table = summary.pivot_table(index="method", columns="modalities", values="dice_mean")
     own = table.reindex(index=methods, columns=subsets)
     mean = own.mean(axis=1).where(own.notna().all(axis=1))
@@ -69,8 +74,9 @@ def draw_matrix(axes, table: pd.DataFrame, low: float, high: float):
     axes.axvline(len(table.columns) - 1.5, color="white", lw=3)
     for y, x in zip(*np.nonzero(~values.mask if values.mask.shape else np.ones(values.shape)), strict=True):
         dark = (values[y, x] - low) / max(high - low, 1e-9) < 0.6
-        text = f"{values[y, x]:.2f}".removeprefix("0")
-        axes.text(x, y, text, ha="center", va="center", fontsize=SMALL, color="white" if dark else "black")
+        axes.text(
+            x, y, number(values[y, x]), ha="center", va="center", fontsize=SMALL, color="white" if dark else "black"
+        )
     axes.set_yticks(range(len(table)), [method_label(m) for m in table.index])
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -78,13 +84,12 @@ def draw_matrix(axes, table: pd.DataFrame, low: float, high: float):
     return image
 
 
-def caption(experiment: Experiment, subsets: list[str]) -> str:
+def caption(results: Results, subsets: list[str]) -> str:
     """What columns, rows and white cells are."""
-    count = experiment.count()
-    teacher = "The teacher is one network that sees all four sequences. " if "teacher" in experiment.methods else ""
+    given = f"full dots: given to the network{results.seeing_all(results.methods)}"
     return (
-        f"Mean Dice on {plural(count, f'held-out {experiment.unit}')} of {experiment.cohort} for "
-        f"{plural(len(subsets), 'subset')} of the sequences (full dots: given to the network). {teacher}"
+        f"Mean Dice on {plural(results.count(), f'held-out {results.unit}')} of {results.cohort} for "
+        f"{plural(len(subsets), 'subset')} of the sequences ({given}). "
         "The last column is the mean over these subsets, where a method has them all; white: not run."
     )
 
@@ -96,7 +101,8 @@ def alt(tables: dict[str, pd.DataFrame]) -> str:
         cells = table.drop(columns="mean").stack()
         worst, best = cells.idxmin(), cells.idxmax()
         parts.append(
-            f"{region} from {cells.min():.2f} ({method_label(worst[0])}, {worst[1]}) "
-            f"to {cells.max():.2f} ({method_label(best[0])}, {best[1]})"
+            f"{region} from {number(cells.min())} ({method_label(worst[0])}, {worst[1]}) "
+            f"to {number(cells.max())} ({method_label(best[0])}, {best[1]})"
         )
-    return f"Matrix of mean Dice, methods by subsets: {'; '.join(parts)}."
+    methods = enumerate_words([method_label(method) for method in tables["WT"].index])
+    return f"Matrix of mean Dice, methods ({methods}) by subsets: {'; '.join(parts)}."

@@ -6,18 +6,19 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import ALL
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures.style import (
     ONE_COLUMN,
     TWO_COLUMNS,
     Drawing,
     legend_below,
     method_colour,
+    method_handles,
     method_marker,
     new_figure,
 )
-from crossmodal.wording import enumerate_words, method_label, modalities_label
-from crossmodal.domain import ALL
+from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Training curves by loss term"
 CATEGORY = "Training"
@@ -46,21 +47,24 @@ def kind_of(term: str, terms: set[str]) -> str | None:
     return "student" if term in ("loss", "loss_total") and not any("seg_" in t for t in terms) else None
 
 
-def draw(experiment: Experiment) -> Drawing:
+def draw(results: Results) -> Drawing:
     """Panels are kinds of terms; lines are methods (mean over seeds and folds, band from lowest to highest)."""
-    curves = experiment.data("curves").dropna(subset=["value"])
+    curves = results.data("curves").dropna(subset=["value"])
     curves = curves[np.isfinite(curves.value)]
-    subset = experiment.focus_subset
+    subset = results.focus_subset
     if subset not in set(curves.modalities):
         subset = next((s for s in curves.modalities if s != ALL), ALL)
-    own = (curves.modalities == subset) | (curves.method == "teacher") | curves.method.str.endswith("_teacher")
-    # An any-subset network has one training, under all four modalities, whatever it is tested with.
-    own |= ~curves.method.isin(curves[curves.modalities == subset].method) & (curves.modalities == ALL)
+    # Teachers and any-subset networks have one training, under all four modalities, whatever students are given.
+    elsewhere = ~curves.method.isin(curves[curves.modalities == subset].method)
+    own = (curves.modalities == subset) | (elsewhere & (curves.modalities == ALL))
     lines = collect_lines(curves[own])
     if not lines:
         raise MissingDataError("figure_data/curves.csv holds no loss term.")
     kinds = [k for k in KINDS if any(line["kind"] == k for line in lines)]
-    methods = in_order(experiment, {line["method"] for line in lines})
+    drawn = {line["method"] for line in lines}
+    # Networks that only teach are no method of the config and come last.
+    methods = results.roles.in_order(m for m in results.config.methods if m in drawn)
+    methods += sorted(drawn - set(methods))
     columns = 3 if len(kinds) > 4 else min(2, len(kinds))
     rows = -(-len(kinds) // columns)
     legend_columns = 4 if columns > 1 else 2
@@ -71,19 +75,8 @@ def draw(experiment: Experiment) -> Drawing:
         draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
-    handles = [
-        panels[0].plot([], [], "-", marker=method_marker(m), ms=3, color=method_colour(m), label=method_label(m))[0]
-        for m in methods
-    ]
-    legend_below(figure, handles, legend_columns)
-    return Drawing(figure, caption(lines, subset), alt(lines, kinds))
-
-
-def in_order(experiment: Experiment, methods: set[str]) -> list[str]:
-    """As in the other figures: student, the config's order, teacher; networks that only teach come last."""
-    listed = [m for m in experiment.config.get("methods") or [] if m in methods and m not in ("student", "teacher")]
-    listed = ["student", *listed, "teacher"]
-    return [m for m in listed if m in methods] + sorted(methods - set(listed))
+    legend_below(figure, method_handles(methods, ls="-", ms=3), legend_columns)
+    return Drawing(figure, caption(lines, modalities_label(subset) + results.seeing_all(methods)), alt(lines, kinds))
 
 
 def collect_lines(curves: pd.DataFrame) -> list[dict]:
@@ -133,22 +126,23 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
             axes.yaxis.set_minor_formatter("")
 
 
-def caption(lines: list[dict], subset: str) -> str:
+def caption(lines: list[dict], given: str) -> str:
     """What the lines are, and the names of the terms as progress.csv has them."""
     terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
     runs = max(x["runs"] for x in lines)
-    text = f"Loss terms during training for {modalities_label(subset)} (the teacher: all four sequences). "
-    text += f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest. " * (
-        runs > 1
-    )
-    text += "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0. "
-    if terms:
-        text += f"Distillation terms are divided by their first value: {enumerate_words(terms)}. "
-    if any(x["kind"] == "gradient" for x in lines):
-        text += " The gradient's norm at the tap is that of the weighted term over that of the segmentation's."
-    if any(x["method"] == y["method"] and x["kind"] == y["kind"] for x, y in pairwise(lines)):
-        text += "A second term of one method in a panel is dashed, a third dotted."
-    return text.strip()
+    sentences = {
+        f"Loss terms during training for {given}.": True,
+        f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest.": runs > 1,
+        "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0.": True,
+        f"Distillation terms are divided by their first value: {enumerate_words(terms)}.": bool(terms),
+        "The gradient's norm at the tap is that of the weighted term over that of the segmentation's.": any(
+            x["kind"] == "gradient" for x in lines
+        ),
+        "A second term of one method in a panel is dashed, a third dotted.": any(
+            x["method"] == y["method"] and x["kind"] == y["kind"] for x, y in pairwise(lines)
+        ),
+    }
+    return " ".join(sentence for sentence, said in sentences.items() if said)
 
 
 def alt(lines: list[dict], kinds: list[str]) -> str:
@@ -156,5 +150,6 @@ def alt(lines: list[dict], kinds: list[str]) -> str:
     parts = []
     for line in lines:
         mean = line["table"].mean(axis=1)
-        parts.append(f"{method_label(line['method'])} {line['term']} from {mean.iloc[0]:.2f} to {mean.iloc[-1]:.2f}")
+        change = f"from {number(mean.iloc[0], 2)} to {number(mean.iloc[-1], 2)}"
+        parts.append(f"{method_label(line['method'])} {line['term']} {change}")
     return f"Training curves in {len(kinds)} panels: {'; '.join(parts)}."

@@ -1,44 +1,40 @@
 """Agreement of tumour volumes with the reference, after Bland and Altman (Lancet 1986)."""
 
-import numpy as np
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.domain import REGION_LABELS, REGIONS
+from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.experiment.runs import STUDENT
 from crossmodal.figures.style import GREY, INK, SMALL, TWO_COLUMNS, Drawing, method_colour, new_figure
-from crossmodal.wording import (
-    REGION_LABELS,
-    REGIONS,
-    enumerate_words,
-    method_label,
-    modalities_label,
-    plural,
-    signed,
-)
+from crossmodal.wording import enumerate_words, estimate, interval, method_label, modalities_label, number, plural
 
 TITLE = "Volume agreement"
 CATEGORY = "Accuracy"
 FEWEST = 2  # cases
+WIDE_UP_TO = 3  # methods
 
 
-def draw(experiment: Experiment) -> Drawing:
-    """Rows are regions, columns student, distilled method and teacher: difference against mean of both volumes."""
-    subset = experiment.focus_subset
-    present = experiment.methods_at(subset)
-    methods = [m for m in ("student", experiment.focus_method, "teacher") if m in present] or present[:3]
-    cases = experiment.per_case[experiment.per_case.cohort == experiment.cohort]
-    volumes = {(m, r): agreement(experiment.at(cases, m, subset), r) for m in methods for r in REGIONS}
+def draw(results: Results) -> Drawing:
+    """Rows are regions, columns student, compared method and upper bounds: difference against mean of both volumes."""
+    subset = results.focus_subset
+    present = results.methods_at(subset)
+    shown = [STUDENT, results.focus_method, *results.roles.upper_bounds]
+    methods = [method for method in shown if method in present] or present[:3]
+    cases = results.per_case[results.per_case.cohort == results.cohort]
+    volumes = {(m, r): agreement(results.at(cases, m, subset), r) for m in methods for r in REGIONS}
     if max((len(v) for v in volumes.values()), default=0) < FEWEST:
         raise MissingDataError("limits of agreement take two cases or more with a region in reference or prediction.")
-    figure = new_figure(TWO_COLUMNS, 4.9)
+    narrow = len(methods) > WIDE_UP_TO  # bias and limits then take two lines, below the method's name
+    figure = new_figure(TWO_COLUMNS, 5.5 if narrow else 4.9)
     panels = figure.subplots(3, len(methods), squeeze=False, sharex="row", sharey="row")
     for j, method in enumerate(methods):
         for i, region in enumerate(REGIONS):
-            draw_panel(panels[i, j], volumes[method, region], method_colour(method))
-        panels[0, j].set_title(method_label(method))
+            draw_panel(panels[i, j], volumes[method, region], method_colour(method), narrow)
+        panels[0, j].set_title(method_label(method), pad=22 if narrow else None)
         panels[2, j].set_xlabel("Mean of both volumes, ml")
     for i, region in enumerate(REGIONS):
         panels[i, 0].set_ylabel(f"{REGION_LABELS[region]}\npredicted − reference, ml", fontsize=SMALL)
-    return Drawing(figure, caption(experiment, methods, subset), alt(volumes))
+    return Drawing(figure, caption(results, methods, subset), alt(volumes))
 
 
 def agreement(cases: pd.DataFrame, region: str) -> pd.DataFrame:
@@ -55,8 +51,8 @@ def limits(volumes: pd.DataFrame) -> tuple[float, float, float]:
     return bias, bias - 1.96 * spread, bias + 1.96 * spread
 
 
-def draw_panel(axes, volumes: pd.DataFrame, colour: str) -> None:
-    """Points, bias (full line) and limits of agreement (dashed), written above the panel."""
+def draw_panel(axes, volumes: pd.DataFrame, colour: str, narrow: bool) -> None:
+    """Points, bias (full line) and limits of agreement (dashed), written above the panel; if `narrow` on two lines."""
     axes.axhline(0, color=GREY, lw=0.6)
     axes.plot(volumes["mean"], volumes.difference, "o", ms=3, color=colour, alpha=0.7, mew=0)
     axes.grid(axis="y")
@@ -67,17 +63,25 @@ def draw_panel(axes, volumes: pd.DataFrame, colour: str) -> None:
     axes.axhline(bias, color=INK, lw=1)
     axes.axhline(low, color=INK, lw=0.8, linestyle="--")
     axes.axhline(high, color=INK, lw=0.8, linestyle="--")
-    words = f"{signed(bias, 1)} [{signed(low, 1)}, {signed(high, 1)}] ml"
-    axes.text(1, 1.02, words, transform=axes.transAxes, ha="right", va="bottom", fontsize=SMALL)
+    words = f"{estimate(bias, low, high, 1, sign=True)} ml"
+    axes.text(
+        1,
+        1.02,
+        words.replace(" (", "\n(") if narrow else words,
+        transform=axes.transAxes,
+        ha="right",
+        va="bottom",
+        fontsize=SMALL,
+    )
 
 
-def caption(experiment: Experiment, methods: list[str], subset: str) -> str:
+def caption(results: Results, methods: list[str], subset: str) -> str:
     """What the lines are."""
     named = enumerate_words([method_label(m) for m in methods])
     return (
-        f"Predicted against reference volume on {plural(experiment.count(), f'held-out {experiment.unit}')} of "
-        f"{experiment.cohort}: {named}, given {modalities_label(subset)} (the teacher all four sequences). Points are "
-        f"{experiment.unit}s (mean over seeds and folds); full line: mean difference; dashed: its 95% limits of "
+        f"Predicted against reference volume on {plural(results.count(), f'held-out {results.unit}')} of "
+        f"{results.cohort}: {named}, given {modalities_label(subset)}{results.seeing_all(methods)}. Points are "
+        f"{results.unit}s (mean over seeds and folds); full line: mean difference; dashed: its 95% limits of "
         "agreement (± 1.96 SD). Empty in both: left out."
     )
 
@@ -87,6 +91,7 @@ def alt(volumes: dict[tuple[str, str], pd.DataFrame]) -> str:
     parts = []
     for (method, region), table in volumes.items():
         if len(table) >= FEWEST:
-            bias, low, high = np.round(limits(table), 1)
-            parts.append(f"{method_label(method)} {region} {bias:+} ml, limits {low:+} to {high:+}")
+            bias, low, high = limits(table)
+            limits_words = interval(low, high, 1, sign=True)
+            parts.append(f"{method_label(method)} {region} {number(bias, 1, sign=True)} ml, limits {limits_words}")
     return f"Mean difference of predicted and reference volume: {'; '.join(parts)}."

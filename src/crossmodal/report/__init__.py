@@ -4,62 +4,63 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from crossmodal.data import TEMPLATES
 from crossmodal.errors import UserError
+from crossmodal.files import write_text
 
-TEMPLATE = "report.html.j2"
+if TYPE_CHECKING:
+    from crossmodal.evaluate.results import Results
+
 PICTURES_BYTES = 3_500_000  # of all pictures: base64 adds a third, and the page should stay easy to send
 
 
-def write_report(folder: str | Path, templates: str | Path, out: str | Path) -> Path:
-    """Write the report of the experiment in `folder` to `out`.
+def write_report(folder: str | Path, out: str | Path) -> Path:
+    """Write the report of an experiment.
 
     Args:
         folder: results/<experiment>, with config.yaml, tables/ and figures/ (index.json from `crossmodal figures`).
-        templates: the folder of report.html.j2, report.css and report.js.
         out: the page to write; it refers to nothing outside itself.
 
+    Returns:
+        The page.
+
     Raises:
-        UserError: the folder, its figures or the templates are missing.
+        UserError: the folder or its figures are missing.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from crossmodal.evaluate.results import Experiment
-    from crossmodal.files import write_text
+    from crossmodal.evaluate.results import Results
 
-    folder, templates = Path(folder), Path(templates)
-    if not (templates / TEMPLATE).is_file():
-        raise UserError(f"{templates}: no {TEMPLATE} in it; --templates wants the folder workflow/report")
-    experiment = Experiment(folder)
     environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template(TEMPLATE).render(**content(experiment))
+    page = environment.get_template("report.html.j2").render(**content(Results(folder)))
     write_text(out, page)
     return Path(out)
 
 
-def content(experiment: Any) -> dict[str, Any]:
+def content(results: "Results") -> dict[str, Any]:
     """Everything the template shows, by section."""
     from crossmodal.report import answer, methods_text, sections, tables
 
     return {
-        "title": answer.title(experiment),
-        "phantom": experiment.is_phantom,
-        "question": answer.question(experiment),
-        "answer": answer.answer(experiment),
-        "made_by": answer.made_by(experiment),
-        "warnings": sections.warnings(experiment),
-        "figures": load_figures(experiment.folder / "figures"),
-        "tables": tables.result_tables(experiment),
-        "cost_tables": tables.cost_tables(experiment),
-        "methods": methods_text.paragraphs(experiment),
-        "recipes": methods_text.recipes(experiment),
-        "limits": sections.limits(experiment),
-        "citations": sections.citations(experiment),
-        "notes": sections.notes(experiment),
-        "versions": experiment.versions,
+        "title": answer.title(results),
+        "phantom": results.is_phantom,
+        "question": answer.question(results),
+        "answer": answer.answer(results),
+        "made_by": answer.made_by(results),
+        "warnings": sections.warnings(results),
+        "figures": load_figures(results.folder / "figures"),
+        "tables": tables.result_tables(results),
+        "cost_tables": tables.cost_tables(results),
+        "methods": methods_text.paragraphs(results.config),
+        "recipes": methods_text.recipes(results.config),
+        "limits": sections.limits(results),
+        "citations": sections.citations(results),
+        "notes": sections.notes(results),
+        "versions": results.versions,
     }
 
 
@@ -67,7 +68,7 @@ def load_figures(folder: Path) -> list[dict[str, Any]]:
     """index.json with each picture as a data URI and its size in pixels.
 
     Raises:
-        UserError: when there are no figures yet.
+        UserError: there are no figures yet.
     """
     index = folder / "index.json"
     if not index.is_file():

@@ -1,18 +1,18 @@
 """The README's picture and table, from the tables that are kept in git."""
 
 import os
-import re
 import tempfile
 from pathlib import Path
 
-import pandas as pd
-
+from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
-from crossmodal.evaluate.results import Experiment
-from crossmodal.wording import REGIONS, method_label, modalities_label, plural, signed
-from crossmodal.report.answer import folds, network, training
+from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.figures import draw_one
+from crossmodal.files import atomic_path, replace_between
+from crossmodal.report.facts import folds, network, seeds, training
+from crossmodal.wording import estimate, method_label, modalities_label, number, plural
 
-START, END = "<!-- results:start -->", "<!-- results:end -->"
+MARKER = "results"
 FIGURE = "dice_by_method"
 
 
@@ -27,73 +27,53 @@ def write_readme(folder: str | Path, readme: str | Path, picture: str | Path) ->
     Raises:
         UserError: the README or one of its markers is missing, or the figure cannot be drawn.
     """
-    from crossmodal.figures import draw_one
-    from crossmodal.files import atomic_path, write_text
-
-    readme, picture = Path(readme), Path(picture)
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    between = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    if not between.search(text):
-        raise UserError(f"{readme}: lacks the lines {START} and {END}; put them where the results belong")
-    experiment = Experiment(folder)
+    readme, picture, results = Path(readme), Path(picture), Results(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        entry = draw_one(experiment, FIGURE, Path(scratch) / FIGURE)
+        entry = draw_one(results, FIGURE, Path(scratch) / FIGURE)
         if entry["note"]:
             raise UserError(f"{folder}: its figure {FIGURE} cannot be drawn: {entry['note']}")
+        relative = Path(os.path.relpath(picture, readme.parent)).as_posix()
+        replace_between(readme, MARKER, block(results, f"![{entry['alt']}]({relative})"))
         with atomic_path(picture) as temporary:
             temporary.write_bytes((Path(scratch) / f"{FIGURE}.png").read_bytes())
-    relative = Path(os.path.relpath(picture, readme.parent)).as_posix()
-    body = block(experiment, f"![{entry['alt']}]({relative})")
-    write_text(readme, between.sub(lambda _: f"{START}\n{body}\n{END}", text, count=1))
 
 
-def block(experiment: Experiment, image: str) -> str:
+def block(results: Results, image: str) -> str:
     """Picture, what made the numbers, and the table, in Markdown."""
-    config = experiment.config
-    seeds = config.get("seeds") or []
+    config = results.config
     made_by = (
-        f"`{experiment.name}`: {plural(experiment.count(), f'held-out {experiment.unit}')} of {experiment.cohort}, "
-        f"budget `{config.get('budget')}` ({training(config.get('budget_settings') or {})}), {network(config)}; "
-        f"{plural(len(seeds), 'seed')}, {folds(config)}. Mean Dice with 95% interval; gain: paired difference to the "
+        f"`{results.name}`: {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}, "
+        f"budget `{config.budget}` ({training(config.budget_settings)}), {network(config)}; "
+        f"{seeds(config)}, {folds(config)}. Mean Dice with 95% interval; gain: paired difference to the "
         "student alone."
     )
-    phantom = "**Phantom run: simulated images, no patients.** " if experiment.is_phantom else ""
+    phantom = "**Phantom run: simulated images, no patients.** " if results.is_phantom else ""
     heads = ["Method", "Given", *REGIONS, *(f"Gain {region}" for region in REGIONS)]
-    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *rows(experiment)]
+    lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *rows(results)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"\n{image}\n\n{phantom}{made_by}\n\n{table}\n"
+    return f"\n{image}\n\n{phantom}{made_by}\n\n{table}\n\n"
 
 
-def rows(experiment: Experiment) -> list[list[str]]:
-    """A row for each method and subset shown: mean Dice with its interval, then the gains."""
-    summary = experiment.table("summary")
-    summary = summary[summary.cohort == experiment.cohort]
-    comparisons = experiment.optional_table("comparisons")
-    if not comparisons.empty:
-        comparisons = comparisons[(comparisons.cohort == experiment.cohort) & (comparisons.baseline == "student")]
-    found = []
-    for subset in experiment.shown_subsets:
-        for method in experiment.methods_at(subset):
-            own = experiment.at(summary, method, subset).set_index("region")
-            if method == "teacher" and subset != experiment.shown_subsets[-1]:
-                continue  # one network for all subsets: one row
-            dice = [with_interval(own.loc[r]) if r in own.index else "" for r in REGIONS]
-            gains = [gain_of(comparisons, method, subset, region) for region in REGIONS]
+def rows(results: Results) -> list[list[str]]:
+    """A row for each method and subset shown: mean Dice with its interval, then the gains over the student alone."""
+    summary, subsets, found = results.summary_of(), results.shown_subsets, []
+    for subset in subsets:
+        for method in results.methods_at(subset):
+            once = results.roles.always_sees_all(method)  # one network for all subsets: one row
+            if once and subset != subsets[-1]:
+                continue
+            own = results.at(summary, method, subset).set_index("region")
+            means = own[["dice_mean", "dice_ci_low", "dice_ci_high"]].reindex(REGIONS)
+            dice = [estimate(*row) if row[0] == row[0] else "" for row in means.itertuples(index=False)]
+            gains = [""] * len(REGIONS) if once and len(subsets) > 1 else gains_of(results, method, subset)
             found.append([method_label(method), modalities_label(own.modalities.iloc[0]), *dice, *gains])
     return found
 
 
-def with_interval(row: pd.Series) -> str:
-    """0.853 (0.812–0.889), without an interval where there is none."""
-    if pd.isna(row.dice_ci_low):
-        return f"{row.dice_mean:.3f}"
-    return f"{row.dice_mean:.3f} ({row.dice_ci_low:.3f}–{row.dice_ci_high:.3f})"
-
-
-def gain_of(comparisons: pd.DataFrame, method: str, subset: str, region: str) -> str:
-    """The gain over the student alone, empty where there is none to speak of."""
-    if comparisons.empty:
-        return ""
-    own = comparisons[(comparisons.method == method) & (comparisons.modalities == subset)]
-    own = own[own.region == region].dice_gain.dropna()
-    return signed(own.iloc[0]) if len(own) else ""
+def gains_of(results: Results, method: str, subset: str) -> list[str]:
+    """The gain over the student alone in each region, empty where there is none."""
+    try:
+        gains = results.gains(method, subset).set_index("region").dice_gain
+    except MissingDataError:
+        return [""] * len(REGIONS)
+    return [number(gains[region], sign=True) if region in gains else "" for region in REGIONS]

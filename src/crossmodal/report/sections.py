@@ -2,83 +2,82 @@
 
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment, MissingDataError
+from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.experiment.runs import STUDENT, TEACHER
 from crossmodal.wording import enumerate_words, method_label, plural
 
 MOST_WARNINGS = 20
+FEW_CASES, FEW_SEEDS = 30, 3
 
 
-def warnings(experiment: Experiment) -> list[str]:
+def warnings(results: Results) -> list[str]:
     """What a reader must know before any number: failed methods, nothing scored, cases left out."""
     found = []
     try:
-        missing = experiment.unscored_methods
+        missing = [method_label(method) for method in results.unscored_methods]
         if missing:
-            found.append(f"No scores for {enumerate_words(list(map(method_label, missing)))}: failed or not run yet.")
+            found.append(f"No scores for {enumerate_words(missing)}: failed or not run yet.")
     except MissingDataError as error:
         found.append(f"Nothing is scored yet: {error}")
-    problems = read_problems(experiment)
-    errors = problems[problems.severity == "error"] if len(problems) else problems
+    errors = problems(results, "error")
     if len(errors):
         cases = enumerate_words(sorted(errors.case.astype(str).unique())[:10])
         found.append(f"{plural(errors.case.nunique(), 'case')} with errors left out of the cohort: {cases}.")
     return found
 
 
-def read_problems(experiment: Experiment) -> pd.DataFrame:
-    """cohort/problems.csv, which may be empty or absent."""
-    path = experiment.folder / "cohort" / "problems.csv"
+def problems(results: Results, severity: str) -> pd.DataFrame:
+    """Errors or warnings of cohort/problems.csv, which may be empty or absent."""
     try:
-        return pd.read_csv(path)
+        table = pd.read_csv(results.folder / "cohort" / "problems.csv")
     except (OSError, ValueError):
-        return pd.DataFrame(columns=["case", "file", "severity", "problem", "remedy"])
+        table = pd.DataFrame(columns=["case", "file", "severity", "problem", "remedy"])
+    return table[table.severity == severity]
 
 
-def limits(experiment: Experiment) -> list[str]:
+def limits(results: Results) -> list[str]:
     """What this run cannot tell, from its size and settings."""
-    config = experiment.config
+    config = results.config
     found = ["This is research software: no network here is a medical device or was validated for clinical use."]
-    if experiment.is_phantom:
+    if results.is_phantom:
         found.append(
             "The images are simulated. They carry the contrasts of real sequences, not the anatomy, artefacts or "
             "variety of patients: nothing here says how a method does in a clinic."
         )
-    if config.get("budget") != "full":
+    if config.budget != "full":
         found.append(
-            f"The budget {config.get('budget')} trains far shorter than nnU-Net's 1000 epochs of 250 steps, and on a "
+            f"The budget {config.budget} trains far shorter than nnU-Net's 1000 epochs of 250 steps, and on a "
             "smaller network where the table above says so: a method's rank may change with full training."
         )
-    seeds = config.get("seeds") or []
-    if len(seeds) < 3:
+    if len(config.seeds) < FEW_SEEDS:
         found.append(
-            f"{plural(len(seeds), 'seed')}: intervals are over patients and do not hold the spread between trainings."
+            f"{plural(len(config.seeds), 'seed')}: intervals are over patients and do not hold the spread between "
+            "trainings."
         )
     try:
-        cases = experiment.count()
-        if cases < 30:
+        if (cases := results.count()) < FEW_CASES:
             found.append(f"{plural(cases, 'held-out case')}: intervals are wide, and small gains cannot be seen.")
-        if not experiment.externals:
+        if not results.externals:
             found.append("All cases come from one cohort; other scanners and hospitals were not tested.")
     except MissingDataError:
         pass
-    chosen = [m for m in config.get("methods") or [] if experiment.recipe(m).get("choice")]
+    chosen = [method_label(m) for m in config.methods if m in config.recipes and config.recipes[m].choices]
     if chosen:
-        names = enumerate_words([method_label(m) for m in chosen])
+        names = enumerate_words(chosen)
         found.append(f"Settings that the papers do not give are this project's choice ({names}): see the recipes.")
     return found
 
 
-def notes(experiment: Experiment) -> list[str]:
+def notes(results: Results) -> list[str]:
     """The notes on the tables (notes.md, which `crossmodal tables` writes, else notes.csv) and the warnings of the
     cohort's check."""
-    path = experiment.folder / "tables" / "notes.md"
+    path = results.folder / "tables" / "notes.md"
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
         found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     else:
-        found = [note_of(row) for row in experiment.optional_table("notes").to_dict("records")]
-    problems = read_problems(experiment)
-    warned = problems[problems.severity == "warning"] if len(problems) else problems
+        found = [note_of(row) for row in results.optional_table("notes").to_dict("records")]
+    warned = problems(results, "warning")
     found += [f"{row.case}: {row.problem}" for row in warned.head(MOST_WARNINGS).itertuples()]
     if len(warned) > MOST_WARNINGS:
         found.append(f"{len(warned) - MOST_WARNINGS} more warnings are in cohort/problems.csv")
@@ -86,28 +85,25 @@ def notes(experiment: Experiment) -> list[str]:
 
 
 def note_of(row: dict) -> str:
-    """A row of notes.csv in words: the run it speaks of, and the note."""
+    """A row of notes.csv in words: the run that it is about, and the note."""
     values = {k: v for k, v in row.items() if not pd.isna(v) and str(v).strip()}
     text = str(values.pop("note", ""))
     where = [f"{k} {v:g}" if isinstance(v, int | float) else str(v) for k, v in values.items()]
     return ": ".join(part for part in (", ".join(where), text) if part)
 
 
-def citations(experiment: Experiment) -> list[str]:
+def citations(results: Results) -> list[str]:
     """The tool, nnU-Net, and the source of every method that was run."""
-    version = experiment.versions.get("crossmodal", "")
+    version = results.versions.get("crossmodal", "")
     found = [
         f"Crossmodal {version}".strip() + ", the workflow that made this page.",
         "Isensee F, Jaeger PF, Kohl SAA, Petersen J, Maier-Hein KH. nnU-Net: a self-configuring method for deep "
         "learning-based biomedical image segmentation. Nature Methods 18:203–211, 2021. doi:10.1038/s41592-020-01008-z",
     ]
-    if not experiment.is_phantom:
+    if not results.is_phantom:
         found.append(
             "The data, as its licence asks; for BraTS: Menze et al. 2015, doi:10.1109/TMI.2014.2377694; Bakas et al. "
             "2017, doi:10.1038/sdata.2017.117; Baid et al. 2021, arXiv:2107.02314"
         )
-    for method in experiment.config.get("methods") or []:
-        source = experiment.recipe(method).get("source")
-        if source and method not in ("student", "teacher"):
-            found.append(f"{method_label(method)}: {source}")
-    return found
+    cited = [m for m in results.config.methods if m in results.config.recipes and m not in (STUDENT, TEACHER)]
+    return [*found, *(f"{method_label(method)}: {results.config.recipes[method].source}" for method in cited)]

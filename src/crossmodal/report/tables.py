@@ -1,29 +1,54 @@
 """Tables of the report: plain lists of headings and rows, which the template makes sortable."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from crossmodal.evaluate.results import Experiment
-from crossmodal.wording import REGIONS, method_label, modalities_label, signed
+from crossmodal import wording
+from crossmodal.domain import REGIONS
+from crossmodal.evaluate.results import Results
+from crossmodal.wording import MISSING, method_label, modalities_label
 
-EMPTY = "–"
+Cell = dict[str, Any]
 
 
-def cell(text: str, sort: Any = None) -> dict[str, Any]:
+def cell(text: str, sort: Any = None) -> Cell:
     """A table cell and the value it sorts by (the text itself for words)."""
     return {"text": text, "sort": text if sort is None else sort, "number": sort is not None}
 
 
-def number(value: Any, form: str = ".3f") -> dict[str, Any]:
-    """A numeric cell; a missing number is a dash that sorts last."""
-    return cell(EMPTY, "") if pd.isna(value) else cell(format(value, form), repr(float(value)))
+def numeric(value: Any, text: str) -> Cell:
+    """A cell that sorts by a number; a missing number is a dash that sorts last."""
+    return cell(MISSING, "") if pd.isna(value) else cell(text, repr(float(value)))
 
 
-def result_tables(experiment: Experiment) -> list[dict[str, Any]]:
+def number(value: Any, digits: int = 3) -> Cell:
+    """A numeric cell."""
+    return numeric(value, wording.number(value, digits))
+
+
+def methods(*names: Any) -> list[Cell]:
+    """Cells that name methods; a dash for a missing name."""
+    return [cell(MISSING, "") if pd.isna(name) else cell(method_label(str(name))) for name in names]
+
+
+def page_table(name: str, title: str, headings: list[str], rows: list[list[Cell]], caption: str) -> dict[str, Any]:
+    """What the template shows as a table; its id is table-<name>."""
+    return {"id": f"table-{name}", "title": title, "headings": headings, "rows": rows, "caption": caption}
+
+
+def result_tables(results: Results) -> list[dict[str, Any]]:
     """Dice, gains over the student, the other metrics."""
-    tables = (dice_table(experiment), gain_table(experiment), metrics_table(experiment))
-    return [without_constants(table) for table in tables if table]
+    summary, comparisons = results.optional_table("summary"), results.optional_table("comparisons")
+    found = []
+    if not summary.empty:
+        found.append(dice_table(summary, results.unit))
+    if not comparisons.empty:
+        found.append(gain_table(comparisons, results.seeing_all(comparisons.method.unique())))
+    if not summary.empty:
+        found.append(metrics_table(summary))
+    return [without_constants(table) for table in found]
 
 
 def without_constants(table: dict[str, Any]) -> dict[str, Any]:
@@ -39,65 +64,62 @@ def without_constants(table: dict[str, Any]) -> dict[str, Any]:
     return table | {"headings": headings, "rows": rows, "caption": "".join(constant.values()) + table["caption"]}
 
 
-def dice_table(experiment: Experiment) -> dict[str, Any] | None:
-    """Mean Dice and interval from summary.csv, one row for each cohort, method and subset."""
-    summary = experiment.optional_table("summary")
-    if summary.empty:
-        return None
-    rows = [[*head, *(dice_cell(regions.get(r)) for r in REGIONS)] for head, regions in by_network(summary)]
+def dice_table(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
+    """Mean Dice and interval, one row for each cohort, method and subset.
+
+    Args:
+        summary: summary.csv.
+        unit: what is counted: patient or phantom.
+    """
+    rows = [[*head, *(dice_cell(regions.get(region)) for region in REGIONS)] for head, regions in by_network(summary)]
     caption = (
-        f"Mean Dice and bootstrap 95% interval over held-out {experiment.unit}s (visits, seeds and folds of each "
-        "averaged first). Dice is 1 where region and prediction are both empty, 0 where one is."
+        f"Mean Dice and bootstrap 95% interval over held-out {unit}s (visits, seeds and folds of each averaged "
+        "first). Dice is 1 where region and prediction are both empty, 0 where one is."
     )
     caption += empties(summary) + " Every case: tables/per_case.csv."
-    headings = ["Cohort", "Method", "Given", "n", *REGIONS]
-    return {"id": "table-dice", "title": "Dice", "headings": headings, "rows": rows, "caption": caption}
+    return page_table("dice", "Dice", ["Cohort", "Method", "Given", "n", *REGIONS], rows, caption)
 
 
-def metrics_table(experiment: Experiment) -> dict[str, Any] | None:
+def metrics_table(summary: pd.DataFrame) -> dict[str, Any]:
     """The other metrics of summary.csv, as far as it has them."""
-    summary = experiment.optional_table("summary")
-    if summary.empty:
-        return None
     metrics = {
-        "dice_present_mean": ("Dice, present", ".3f"),
-        "hd95_mean_mm": ("HD95, mm", ".1f"),
-        "hd95_median_mm": ("HD95 median, mm", ".1f"),
-        "lesion_dice_mean": ("lesion Dice", ".3f"),
+        "dice_present_mean": ("Dice, present", 3),
+        "hd95_mean_mm": ("HD95, mm", 1),
+        "hd95_median_mm": ("HD95 median, mm", 1),
+        "lesion_dice_mean": ("lesion Dice", 3),
     }
-    metrics = {name: text for name, text in metrics.items() if name in summary}
+    metrics = {name: how for name, how in metrics.items() if name in summary}
     headings = ["Cohort", "Method", "Given", "n", *(f"{r} {text}" for text, _ in metrics.values() for r in REGIONS)]
     rows = [
-        [*head, *(metric_cell(regions.get(r), name, form) for name, (_, form) in metrics.items() for r in REGIONS)]
+        [
+            *head,
+            *(
+                number(regions[region][name] if region in regions else None, digits)
+                for name, (_, digits) in metrics.items()
+                for region in REGIONS
+            ),
+        ]
         for head, regions in by_network(summary)
     ]
     caption = (
         "Means over the same. Dice, present: those without the region left out. HD95: 95th percentile of the surface "
         "distance. Lesion Dice as in BraTS 2023, each lesion counting once, false positives as 0."
     )
-    return {"id": "table-metrics", "title": "Other metrics", "headings": headings, "rows": rows, "caption": caption}
+    return page_table("metrics", "Other metrics", headings, rows, caption)
 
 
-def by_network(summary: pd.DataFrame) -> list[tuple[list[dict[str, Any]], dict[str, pd.Series]]]:
+def by_network(summary: pd.DataFrame) -> Iterator[tuple[list[Cell], dict[str, pd.Series]]]:
     """For each cohort, method and subset: the cells that name it, and its row for each region."""
-    found = []
     for (cohort, method, modalities), group in summary.groupby(["cohort", "method", "modalities"], sort=False):
-        names = [cell(cohort), cell(method_label(method)), cell(modalities_label(modalities))]
-        found.append(([*names, number(group.n.max(), ".0f")], {row.region: row for _, row in group.iterrows()}))
-    return found
+        names = [cell(cohort), *methods(method), cell(modalities_label(modalities))]
+        yield [*names, number(group.n.max(), 0)], {row.region: row for _, row in group.iterrows()}
 
 
-def dice_cell(row: pd.Series | None) -> dict[str, Any]:
-    """0.853 (0.812–0.889), sorted by the mean."""
-    if row is None or pd.isna(row.dice_mean):
-        return cell(EMPTY, "")
-    interval = "" if pd.isna(row.dice_ci_low) else f" ({row.dice_ci_low:.3f}–{row.dice_ci_high:.3f})"
-    return cell(f"{row.dice_mean:.3f}{interval}", repr(float(row.dice_mean)))
-
-
-def metric_cell(row: pd.Series | None, name: str, form: str) -> dict[str, Any]:
-    """One metric of one region."""
-    return cell(EMPTY, "") if row is None else number(row[name], form)
+def dice_cell(row: pd.Series | None) -> Cell:
+    """0.853 (0.812 to 0.889), sorted by the mean."""
+    if row is None:
+        return number(None)
+    return numeric(row.dice_mean, wording.estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high))
 
 
 def empties(summary: pd.DataFrame) -> str:
@@ -109,86 +131,71 @@ def empties(summary: pd.DataFrame) -> str:
     return f" Empty in the reference: {', '.join(found) or 'none'}."
 
 
-def gain_table(experiment: Experiment) -> dict[str, Any] | None:
-    """comparisons.csv as it is."""
-    table = experiment.optional_table("comparisons")
-    if table.empty:
-        return None
+def gain_table(comparisons: pd.DataFrame, seeing_all: str) -> dict[str, Any]:
+    """comparisons.csv as it is.
+
+    Args:
+        comparisons: the table.
+        seeing_all: which of the methods are given more than the student (`Results.seeing_all`).
+    """
     headings = ["Cohort", "Given", "Region", "Method", "Against", "Cases", "Gain in Dice", "95% interval"]
     headings += ["p (Wilcoxon)", "p (Holm)", "Gap recovered"]
     rows = [
         [
             *(cell(r.cohort), cell(modalities_label(r.modalities)), cell(r.region)),
-            *(cell(method_label(r.method)), cell(method_label(r.baseline)), number(r.n, ".0f")),
-            cell(signed(r.dice_gain), r.dice_gain) if pd.notna(r.dice_gain) else cell(EMPTY, ""),
-            cell(EMPTY, "") if pd.isna(r.ci_low) else cell(f"{signed(r.ci_low)} to {signed(r.ci_high)}", r.ci_low),
-            *(number(r.p_wilcoxon, ".2g"), number(r.p_holm, ".2g"), number(r.gap_recovered, ".0%")),
+            *(*methods(r.method, r.baseline), number(r.n, 0)),
+            numeric(r.dice_gain, wording.number(r.dice_gain, sign=True)),
+            numeric(r.ci_low, wording.interval(r.ci_low, r.ci_high, sign=True)),
+            *(numeric(p, wording.p_value(p)) for p in (r.p_wilcoxon, r.p_holm)),
+            numeric(r.gap_recovered, wording.percent(r.gap_recovered)),
         ]
-        for r in table.itertuples()
+        for r in comparisons.itertuples()
     ]
     caption = (
-        "Paired differences in Dice. Gap recovered: (method − student) over (teacher − student); empty where the "
-        "teacher is not above the student. Holm's correction covers all comparisons of one cohort and region."
+        f"Paired differences in Dice{seeing_all}. Gap recovered: (method − student) over (teacher − student); empty "
+        "where the teacher is not above the student. Holm's correction covers all comparisons of one cohort and region."
     )
-    return {
-        "id": "table-gain",
-        "title": "Paired comparisons",
-        "headings": headings,
-        "rows": rows,
-        "caption": caption,
-    }
+    return page_table("gain", "Paired comparisons", headings, rows, caption)
 
 
-def cost_tables(experiment: Experiment) -> list[dict[str, Any]]:
+def cost_tables(results: Results) -> list[dict[str, Any]]:
     """What trainings cost, and what jobs asked for beside what they used; none that was not measured."""
-    return [table for table in (training_cost(experiment), asked_and_used(experiment)) if table is not None]
+    cost, resources = results.optional_table("cost"), results.optional_table("resources")
+    found = [] if cost.empty else [training_cost(cost)]
+    return found if resources.empty else [*found, asked_and_used(resources)]
 
 
-def training_cost(experiment: Experiment) -> dict[str, Any] | None:
-    """cost.csv, with whatever further columns it has."""
-    table = experiment.optional_table("cost")
-    if table.empty:
-        return None
-    names = {"method": "Method", "modalities": "Given", "train_s": "Training, min", "step_ms": "Step, ms"}
-    names |= {"peak_mem_mb": "Peak memory, MB", "device": "Device"}
-    headings = [names.get(c, c.replace("_", " ")) for c in table.columns]
-    rows = [[cost_cell(column, row[column]) for column in table.columns] for row in table.to_dict("records")]
+def training_cost(cost: pd.DataFrame) -> dict[str, Any]:
+    """cost.csv."""
+    headings = ["Method", "Given", "Training, min", "Step, ms", "Peak memory, MB", "Device"]
+    rows = [
+        [
+            *(*methods(r.method), cell(modalities_label(r.modalities))),
+            *(number(r.train_s / 60, 1), number(r.step_ms, 1), number(r.peak_mem_mb, 0), cell(str(r.device))),
+        ]
+        for r in cost.itertuples()
+    ]
+    if "runs" in cost:
+        headings.append("Runs")
+        rows = [[*row, number(runs, 0)] for row, runs in zip(rows, cost.runs, strict=True)]
     caption = "Time and memory of each training as measured in this run; they vary from machine to machine."
-    return {"id": "table-cost", "title": "Training", "headings": headings, "rows": rows, "caption": caption}
+    return page_table("cost", "Training", headings, rows, caption)
 
 
-def asked_and_used(experiment: Experiment) -> dict[str, Any] | None:
+def asked_and_used(resources: pd.DataFrame) -> dict[str, Any]:
     """resources.csv: where a cluster's queue would be shorter, and where a job came near its limit."""
-    table = experiment.optional_table("resources")
-    if table.empty:
-        return None
     headings = ["Step", "Method", "Jobs", "Threads", "Memory asked, GB", "Most used, GB"]
     headings += ["Time asked, min", "Longest, min"]
     rows = [
         [
-            *(cell(r.step.replace("_", " ")), cell(EMPTY, "") if pd.isna(r.method) else cell(method_label(r.method))),
-            *(number(r.jobs, ".0f"), number(r.threads, ".0f")),
-            *(number(r.asked_mem_mb / 1000, ".1f"), number(r.used_mem_mb / 1000, ".1f")),
-            *(number(r.asked_min, ".0f"), number(r.used_min, ".1f")),
+            *(cell(r.step.replace("_", " ")), *methods(r.method), number(r.jobs, 0), number(r.threads, 0)),
+            *(number(r.asked_mem_mb / 1000, 1), number(r.used_mem_mb / 1000, 1)),
+            *(number(r.asked_min, 0), number(r.used_min, 1)),
         ]
-        for r in table.itertuples()
+        for r in resources.itertuples()
     ]
     caption = (
         "What each kind of job asked for, beside the most that one of them used in its last attempt: main memory with "
         "that of its child processes, and time. A limit far above the use makes a job wait in a cluster's queue."
     )
-    title = "Asked for and used"
-    return {"id": "table-resources", "title": title, "headings": headings, "rows": rows, "caption": caption}
-
-
-def cost_cell(column: str, value: Any) -> dict[str, Any]:
-    """Seconds become minutes, names become labels."""
-    if column == "method":
-        return cell(method_label(str(value)))
-    if column == "modalities":
-        return cell(modalities_label(str(value)))
-    if column == "train_s":
-        return number(value / 60, ".1f")
-    if isinstance(value, int | float):
-        return number(value, ".4g" if abs(value) < 1000 else ".0f")
-    return cell(str(value))
+    return page_table("resources", "Asked for and used", headings, rows, caption)

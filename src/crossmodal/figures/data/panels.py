@@ -1,22 +1,28 @@
 """Slices for the qualitative figure: best, median and worst case, with reference and predictions."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from crossmodal.domain import regions_of
 from crossmodal.cohort.volumes import image_of
+from crossmodal.domain import MODALITIES, REGIONS, regions_of
 from crossmodal.errors import UserError
-from crossmodal.wording import REGIONS
-from crossmodal.domain import ALL, MODALITIES
+from crossmodal.evaluate.per_case import held_out, read_per_case
+from crossmodal.evaluate.results import focus_method, focus_subset
+from crossmodal.experiment.config import Resolved
+from crossmodal.experiment.layout import PREDICTIONS, Prediction
+from crossmodal.experiment.runs import STUDENT, Roles
+from crossmodal.figures.data.files import write_csv, write_npz
 
 MARGIN_MM = 12.0  # around the brain
+RUN = ["cohort", "method", "modalities", "seed", "fold"]
 
 
-def collect_panels(config: dict, cases: pd.DataFrame, predictions: Path, per_case: Path, out: Path) -> list[str]:
-    """panels.npz and panels.csv for the training cohort's held-out cases.
+def collect_panels(config: Resolved, cases: pd.DataFrame, predictions: Path, per_case: Path, out: Path) -> list[str]:
+    """Write panels.npz and panels.csv for the training cohort's held-out cases.
 
     The rule: cases are ranked by the student's mean Dice over WT, TC and ET (seeds and folds averaged; ties by
     name); best, median and worst are shown. The slice is the axial one in which WT, TC and ET of
@@ -24,13 +30,22 @@ def collect_panels(config: dict, cases: pd.DataFrame, predictions: Path, per_cas
 
     panels.npz holds, for each rank, <rank>_<modality> (uint8, 0-255 between the 0.5th and 99.5th percentile of
     the brain), <rank>_reference and <rank>_<role> (uint8: 0 none, 1 WT only, 2 TC without ET, 3 ET), where role
-    is student, distilled or teacher; rows run from anterior to posterior, columns from the patient's right to left.
-    """
-    from crossmodal.figures.collect import write_csv, write_npz
+    is student, distilled or the name of an upper bound, such as teacher. Rows run from anterior to posterior, columns
+    from the patient's right to left.
 
+    Args:
+        config: of the experiment.
+        cases: cases.csv.
+        predictions: folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/<case>.nii.gz.
+        per_case: tables/per_case.csv.
+        out: figure_data/.
+
+    Returns:
+        What could not be collected, and why.
+    """
     try:
-        chosen = choose(config, pd.read_csv(per_case, dtype={"case": str}))
-    except (OSError, ValueError, KeyError, LookupError) as error:
+        chosen = choose(config, held_out(read_per_case(per_case))[0])
+    except (UserError, LookupError) as error:
         write_csv(out / "panels.csv", pd.DataFrame(columns=["rank"]))
         (out / "panels.npz").unlink(missing_ok=True)
         return [f"no panels: {error}"]
@@ -48,32 +63,28 @@ def collect_panels(config: dict, cases: pd.DataFrame, predictions: Path, per_cas
     return notes
 
 
-def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
+def choose(config: Resolved, scores: pd.DataFrame) -> pd.DataFrame:
     """One row for each rank and role: cohort, case, method, modalities, seed, fold, dice_WT, dice_TC, dice_ET.
 
+    Args:
+        config: of the experiment.
+        scores: rows of per_case.csv that are held out.
+
     Raises:
-        LookupError: when nothing is scored.
+        LookupError: no method of the config is scored.
     """
-    cohort = next((c for c in config.get("cohorts") or [] if c in set(scores.cohort)), None)
-    scores = scores[scores.cohort == (cohort or scores.cohort.iloc[0])]
-    if "split" in scores and (scores.split == "test").any():
-        scores = scores[scores.split != "train"]
-    listed = [m for m in config.get("methods") or [] if m in set(scores.method)]
-    distilled = [m for m in listed if m not in ("student", "teacher")]
-    paper = config.get("paper")
-    roles = {
-        "student": "student" if "student" in listed else None,
-        "distilled": paper if paper in distilled else next(iter(distilled), None),
-        "teacher": "teacher" if "teacher" in listed else None,
-    }
-    roles = {role: method for role, method in roles.items() if method}
-    if not roles:
+    cohorts = list(scores.cohort.unique())
+    scores = scores[scores.cohort == next((name for name in config.cohorts if name in cohorts), cohorts[0])]
+    roles = Roles([method for method in config.methods if method in set(scores.method)], config.recipes)
+    shown = {"student": STUDENT if STUDENT in roles.methods else None}
+    shown |= {"distilled": focus_method(config.paper, roles.compared)} | {name: name for name in roles.upper_bounds}
+    shown = {role: method for role, method in shown.items() if method}
+    if not shown:
         raise LookupError("no method of the config has scores")
-    ranked_by = next(iter(roles.values()))
-    found = list(scores[scores.method == ranked_by].modalities.unique())
-    wanted = ["t1ce+flair", *(config.get("subsets") or []), *found]
-    subset = next(s for s in wanted if s in found)
-    mine = scores[(scores.method == ranked_by) & (scores.modalities == subset)]
+    ranked_by = next(iter(shown.values()))
+    mine = scores[scores.method == ranked_by]
+    subset = focus_subset(config.subsets, list(mine.modalities.unique()))
+    mine = mine[mine.modalities == subset]
     order = mine.groupby("case").dice.mean().sort_index().sort_values(ascending=False, kind="stable")
     positions = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     if len(order) < 3:
@@ -81,15 +92,15 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for rank, position in positions.items():
         case = order.index[position]
-        for role, method in roles.items():
-            run = scores[(scores.method == method) & (scores.case == case)]
-            own = run[run.modalities == subset]
-            run = (own if not own.empty else run[run.modalities == ALL]).sort_values(["seed", "fold"])
-            if run.empty:
+        for role, method in shown.items():
+            own = (scores.method == method) & (scores.modalities == roles.row_subset(method, subset))
+            runs = scores[own & (scores.case == case)].astype({"seed": int, "fold": int})
+            if runs.empty:
                 continue
-            first = run[(run.seed == run.seed.iloc[0]) & (run.fold == run.fold.iloc[0])].iloc[::-1]
-            dice = first.set_index("region").dice
+            seed, fold = runs[["seed", "fold"]].sort_values(["seed", "fold"]).iloc[0]
+            first = runs[(runs.seed == seed) & (runs.fold == fold)]
             key = first.iloc[0][["cohort", "case", "method", "modalities", "seed", "fold"]].to_dict()
+            dice = first.set_index("region").dice
             rows.append(
                 {"rank": rank, "role": role, **key, "subset": subset, "ranked_by": ranked_by}
                 | {f"dice_{region}": dice.get(region) for region in REGIONS}
@@ -97,29 +108,42 @@ def choose(config: dict, scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cut(rank: str, networks: pd.DataFrame, cases: pd.DataFrame, predictions: Path):
-    """Arrays and rows of one rank: images and segmentations of the case in one slice."""
+def cut(
+    rank: str, networks: pd.DataFrame, cases: pd.DataFrame, predictions: Path
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Images and segmentations of one case in one slice, and the rows of panels.csv that describe them.
+
+    Args:
+        rank: best, median, worst or only.
+        networks: rows of `choose` of this rank.
+        cases: cases.csv.
+        predictions: folder of predictions.
+
+    Raises:
+        UserError, OSError, ValueError, LookupError, EOFError: an image or a prediction is missing or unreadable.
+    """
     first = networks.iloc[0]
     case = cases[(cases.cohort == first.cohort) & (cases.case == first.case)].iloc[0]
     regions = regions_of(case.release)
     reference, spacing = load_canonical(case.seg)
     nested = nest(reference, regions)
-    images = {m: load_canonical(case[m])[0] for m in MODALITIES if m in first.subset.split("+")}
+    images = {name: load_canonical(case[name])[0] for name in MODALITIES if name in first.subset.split("+")}
     brain = np.any([image != 0 for image in images.values()], axis=0)
     index = int(np.argmax((nested if nested.any() else brain).sum(axis=(0, 1), dtype=int)))
     window = crop(brain, spacing)
-    arrays = {f"{rank}_{m}": slice_of(to_bytes(image, brain), index, window) for m, image in images.items()}
+    arrays = {f"{rank}_{name}": slice_of(to_bytes(image, brain), index, window) for name, image in images.items()}
     arrays[f"{rank}_reference"] = slice_of(nested, index, window)
     rows = []
     for network in networks.to_dict("records"):
-        place = f"{network['cohort']}/{network['method']}/{network['modalities']}"
-        folder = predictions / place / f"seed{network['seed']}" / f"fold_{network['fold']}"
-        path = next((p for e in (".nii.gz", ".nii") if (p := folder / f"{network['case']}{e}").is_file()), None)
-        if path is None:
+        run = Prediction(**{name: network[name] for name in RUN})
+        folder = predictions / run.path(PREDICTIONS).relative_to("predictions")
+        found = [path for end in (".nii.gz", ".nii") if (path := folder / f"{network['case']}{end}").is_file()]
+        if not found:
             raise LookupError(f"{folder}/{network['case']}.nii.gz is not there")
-        arrays[f"{rank}_{network['role']}"] = slice_of(nest(load_canonical(str(path))[0], regions), index, window)
-        place = {"slice": index, "row_mm": spacing[1], "column_mm": spacing[0]}
-        rows.append({k: v for k, v in network.items() if k != "subset"} | place)
+        prediction, _ = load_canonical(str(found[0]))
+        arrays[f"{rank}_{network['role']}"] = slice_of(nest(prediction, regions), index, window)
+        del network["subset"]
+        rows.append(network | {"slice": index, "row_mm": spacing[1], "column_mm": spacing[0]})
     return arrays, rows
 
 

@@ -5,23 +5,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crossmodal.domain import to_internal
 from crossmodal.cohort.volumes import load_volume
+from crossmodal.domain import ED, ET, MODALITIES, NCR, to_internal
 from crossmodal.errors import UserError
-from crossmodal.domain import MODALITIES
+from crossmodal.figures.data.files import write_csv
 
-CLASSES = {"background": 0, "ED": 1, "NCR": 2, "ET": 3}
+CLASSES = {"background": 0, "ED": ED, "NCR": NCR, "ET": ET}
 CASES = 8
 EDGES = np.linspace(-5, 7, 121)  # standard deviations of the brain
 COLUMNS = ["modality", "label", "image", "bin_low", "bin_high", "fraction", "cases"]
 
 
 def collect_class_means(cases: pd.DataFrame, out: Path) -> list[str]:
-    """class_mean_histograms.csv: for each modality and class, the share of the class's brain voxels in each bin of
-    intensity, in the original and in the class-mean image, over the first training cases (by name)."""
-    from crossmodal.figures.collect import write_csv
+    """Write class_mean_histograms.csv: for each modality and class, the share of the class's brain voxels in each bin
+    of intensity, in the original and in the class-mean image, over the first training cases (by name).
 
-    training = cases[(cases.split == "train") & cases.seg.notna()].sort_values("case").head(CASES)
+    Args:
+        cases: cases.csv.
+        out: figure_data/.
+
+    Returns:
+        What could not be read, and why.
+    """
+    training = cases[(cases.split == "train") & (cases.seg != "")].sort_values("case").head(CASES)
     counts: dict[tuple[str, str, str], np.ndarray] = {}
     notes, used = [], 0
     for case in training.to_dict("records"):
@@ -41,7 +47,12 @@ def collect_class_means(cases: pd.DataFrame, out: Path) -> list[str]:
 
 
 def add_case(counts: dict, case: dict) -> None:
-    """Add one case's voxels to the histograms."""
+    """Add one case's voxels to the histograms.
+
+    Args:
+        counts: (modality, class, "original" or "class_mean") -> voxels in each bin; changed in place.
+        case: a row of cases.csv.
+    """
     segmentation, _ = load_volume(case["seg"])
     labels = np.zeros(segmentation.shape, dtype=np.uint8)
     for own, internal in to_internal(case["release"]).items():
@@ -55,7 +66,7 @@ def add_case(counts: dict, case: dict) -> None:
             inside = brain & (labels == value)
             for name, image in (("original", original), ("class_mean", means)):
                 key = (modality, label, name)
-                counts[key] = counts.get(key, 0) + np.histogram(np.clip(image[inside], -5, 7), EDGES)[0]
+                counts[key] = counts.get(key, 0) + np.histogram(np.clip(image[inside], EDGES[0], EDGES[-1]), EDGES)[0]
 
 
 def normalise(image: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What figures need from heavy artefacts (models, predictions, images), as small files of figure_data/."""
