@@ -1,8 +1,7 @@
-"""What of an experiment's folder goes into DVC, in groups: one `.dvc` file each, beside the artefacts.
+"""Which files of an experiment go into DVC, in groups: one pointer (`.dvc` file) each.
 
-results/.gitignore leaves out whole folders, and DVC refuses a pointer in a folder that git ignores; so each
-pointer lies in results/<experiment>/ itself. The rest of that folder belongs to git: config.yaml, versions.json,
-tables/, figure_data/, metrics.json, model_cards/ and the pointers.
+git ignores the folders of artefacts, and DVC refuses a pointer in an ignored folder, so the pointers lie in
+results/<experiment>/ itself. The other files of that folder belong to git.
 """
 
 import os
@@ -17,7 +16,7 @@ from crossmodal.publishing.graph import Output
 GROUPS = {
     "models": ("models",),
     "predictions": ("predictions",),
-    # What Snakemake looks at before it says that there is nothing to do.
+    # What Snakemake reads to decide that there is nothing to do.
     "record": ("cohort", "scores", "figures", "report.html", "nnunet/manifest.json"),
     "preprocessed": ("nnunet/preprocessed",),
 }
@@ -30,10 +29,10 @@ def pointer_of(experiment: Path, group: str) -> Path:
 
 
 def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[dvc.Output]:
-    """All outputs that the experiment's pointers name, those of the groups in `skip` aside.
+    """All outputs that the experiment's pointers name, without those of the groups in `skip`.
 
     Raises:
-        UserError: the experiment was never published, or a name in `skip` is no group.
+        UserError: the experiment was never published, or a name in `skip` is not a group.
     """
     for group in skip:
         if group not in GROUPS:
@@ -46,14 +45,16 @@ def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[dvc.Output]:
 
 
 def require_finished(experiment: Path, groups: list[str]) -> None:
-    """Refuse a folder in which something of these groups is missing.
+    """Refuse an experiment that lacks artefacts of these groups.
 
     Raises:
         UserError: naming what is missing and the command that makes it.
     """
     if not (experiment / "config.yaml").is_file():
         others = [path.parent.name for path in experiment.parent.glob("*/config.yaml")]
-        raise UserError(f"{experiment}: is no experiment (no config.yaml in it): {nearest(experiment.name, others)}")
+        raise UserError(
+            f"{experiment}: is not an experiment (it has no config.yaml): {nearest(experiment.name, others)}"
+        )
     for group in groups:
         for name in GROUPS[group]:
             if not (experiment / name).exists():
@@ -61,9 +62,9 @@ def require_finished(experiment: Path, groups: list[str]) -> None:
 
 
 def needed(outputs: list[Output], experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
-    """Those outputs of the graph that a whole experiment has, outside the groups in `skip`.
+    """The outputs of the graph that a complete experiment has, without those of the groups in `skip`.
 
-    A cohort, and the raw and preprocessed data, are made again where they are missing and wanted.
+    Raw and preprocessed data do not count: Snakemake makes them again when a training needs them.
     """
     without = ["nnunet/raw", "nnunet/preprocessed", *(part for group in skip for part in GROUPS[group])]
     apart = [(experiment / part).absolute() for part in without]
@@ -77,9 +78,9 @@ def needed(outputs: list[Output], experiment: Path, skip: tuple[str, ...] = ()) 
 
 @contextmanager
 def unmoved_times(paths: list[Path]) -> Iterator[None]:
-    """Give files their modification times back, which Snakemake compares.
+    """Restore the modification times of files afterwards: Snakemake compares them.
 
-    DVC links files of equal content to one inode, which has one time: the latest of theirs.
+    DVC links files with the same content to one inode. It has one time: the latest of them is kept.
     """
     before = {file: file.stat().st_mtime_ns for path in paths for file in dvc.files_below(path) if file.exists()}
     try:
@@ -92,7 +93,7 @@ def unmoved_times(paths: list[Path]) -> Iterator[None]:
             latest[inode] = max(latest.get(inode, 0), before[file])
         for file, status in there.items():
             wanted = latest[status.st_dev, status.st_ino]
-            # Of a link to the cache Snakemake reads the link's own time as well.
+            # Where the file is a symbolic link to the cache, Snakemake also reads the link's own time.
             for link in {True, not file.is_symlink()}:
                 if file.stat(follow_symlinks=link).st_mtime_ns != wanted:
                     os.utime(file, ns=(wanted, wanted), follow_symlinks=link)

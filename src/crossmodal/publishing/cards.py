@@ -1,4 +1,4 @@
-"""Model cards: for each network what it is, what it was trained on, how well it does, and whose data it rests on."""
+"""Model cards: what each network is, what it was trained on, how well it does, and under which terms its data are."""
 
 import json
 from pathlib import Path
@@ -6,37 +6,39 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from crossmodal.cohort.cases_csv import read_cases
+from crossmodal.data import TEMPLATES
 from crossmodal.errors import UserError
-from crossmodal.evaluate.results import Experiment
+from crossmodal.evaluate.results import Results
+from crossmodal.experiment import layout
+from crossmodal.experiment.recipe import Recipe
 from crossmodal.files import sha256_of, write_text
-from crossmodal.report.answer import network, training
-from crossmodal.report.methods_text import describe
+from crossmodal.report.facts import describe, network, training
+from crossmodal.wording import estimate, number, plural
 
-TEMPLATE = "model_card.md.j2"
 CARD = "MODEL_CARD.md"
 
 
-def write_cards(folder: Path, templates: Path) -> list[Path]:
+def write_cards(folder: Path) -> list[Path]:
     """Write a card for each model, into its folder and, for readers of the repository, into model_cards/.
 
     Args:
         folder: results/<experiment>.
-        templates: the folder of model_card.md.j2 and data_terms.yaml.
 
     Returns:
-        The cards in model_cards/; those of models that are gone are deleted.
+        The cards in model_cards/; those of models that no longer exist are deleted.
 
     Raises:
-        UserError: a model folder or cases.csv is not whole.
+        UserError: a model has no finished training, or cases.csv is missing.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     environment = Environment(
-        loader=FileSystemLoader(templates), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.get_template(TEMPLATE)
-    shared = experiment_facts(folder, templates)
+    environment.filters["number"] = number
+    template = environment.get_template("model_card.md.j2")
+    shared = experiment_facts(folder)
     written = []
     for model in sorted((folder / "models").glob("*/*/seed*")):
         facts = shared | model_facts(folder, model)
@@ -49,86 +51,88 @@ def write_cards(folder: Path, templates: Path) -> list[Path]:
     return written
 
 
-def experiment_facts(folder: Path, templates: Path) -> dict[str, Any]:
+def experiment_facts(folder: Path) -> dict[str, Any]:
     """What all cards of an experiment share."""
-    experiment = Experiment(folder)
-    config = experiment.config
-    cases = pd.read_csv(folder / "cohort" / "cases.csv", dtype=str, keep_default_na=False)
-    terms = yaml.safe_load((templates / "data_terms.yaml").read_text(encoding="utf-8"))
-    lock = config.get("cohort_lock") or {}
+    results = Results(folder)
+    config = results.config
+    cases = read_cases(folder / layout.CASES)
+    terms = yaml.safe_load((TEMPLATES / "data_terms.yaml").read_text(encoding="utf-8"))
+    lock = config.cohort_lock or {}
     cohorts = []
     for name, rows in cases.groupby("cohort", sort=False):
-        phantom = experiment.is_phantom and (name == config["cohorts"][0] or name.startswith("phantom"))
+        phantom = results.is_phantom and (name == config.cohorts[0] or name.startswith("phantom"))
         release = "phantom" if phantom else rows["release"].iloc[0]
         found = dict(terms.get(release) or terms["table"])
-        if name == config["cohorts"][0]:
+        if name == config.cohorts[0]:
             found |= {key: lock[key] for key in ("licence", "citation") if key in lock}
         cohorts.append({"name": name, "counts": counts(rows), "terms": found})
     return {
-        "experiment": experiment.name,
-        "phantom": experiment.is_phantom,
+        "experiment": results.name,
+        "phantom": results.is_phantom,
         "config": config,
         "cohorts": cohorts,
         "lock": lock,
         "split_sha256": split_hash(cases),
         "network": network(config),
-        "training": training(config.get("budget_settings") or {}),
-        "versions": experiment.versions,
+        "training": training(config.budget_settings),
+        "versions": results.versions,
     }
 
 
 def model_facts(folder: Path, model: Path) -> dict[str, Any]:
-    """What is said of one model: its identity, its weights' hashes, its metrics and its cost."""
+    """What is said of one model: its identity, its weights' hashes, its metrics and its cost.
+
+    Args:
+        folder: results/<experiment>.
+        model: models/<method>/<modalities>/seed<n> in it.
+    """
     manifests = sorted(model.glob("fold_*/manifest.json"))
     if not manifests:
-        raise UserError(f"{model}: has no finished training in it: finish the run first")
+        raise UserError(f"{model}: has no finished training: finish the run first")
     folds = [json.loads(path.read_text(encoding="utf-8")) for path in manifests]
     first = folds[0]
-    costs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(model.glob("fold_*/cost.json"))]
-    recipe = first["recipe"]
+    recipe = Recipe.parse(first["recipe"], str(manifests[0]))
     return {
         "path": model.relative_to(folder.parent.parent).as_posix(),
-        "method": first["method"],
-        "modalities": first["modalities"],
-        "seed": first["seed"],
+        **{key: first[key] for key in ("method", "modalities", "seed", "recipe_sha256", "dataset_sha256")},
         "recipe": recipe,
         "recipe_text": describe(recipe),
-        "recipe_yaml": yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
-        "recipe_sha256": first["recipe_sha256"],
-        "dataset_sha256": first["dataset_sha256"],
-        "oracle": recipe.get("input") == "class_mean",
+        "recipe_yaml": yaml.safe_dump(first["recipe"], sort_keys=False, allow_unicode=True, width=100),
         "weights": [(fold["fold"], fold["weights_sha256"]) for fold in folds],
-        "costs": costs,
+        "costs": [json.loads(path.read_text(encoding="utf-8")) for path in sorted(model.glob("fold_*/cost.json"))],
         "metrics": metrics_of(folder, first["method"], first["modalities"], recipe),
     }
 
 
-def metrics_of(folder: Path, method: str, modalities: str, recipe: dict) -> list[dict[str, Any]]:
-    """Rows of tables/summary.csv that this network's predictions gave, as text ready for a table."""
+def metrics_of(folder: Path, method: str, modalities: str, recipe: Recipe) -> list[dict[str, Any]]:
+    """Rows of tables/summary.csv that this network's predictions gave, as text ready for a table.
+
+    Args:
+        folder: results/<experiment>.
+        method: the network's method.
+        modalities: the subset that it was trained on.
+        recipe: of the method.
+    """
     table = pd.read_csv(folder / "tables" / "summary.csv")
     rows = table[table["method"] == method]
-    if recipe.get("modalities") != "any":
-        rows = rows[rows["modalities"] == modalities]
     return [
-        {
-            "cohort": row["cohort"],
-            "modalities": row["modalities"],
-            "region": row["region"],
-            "n": row["n"],
-            "dice": f"{row['dice_mean']:.3f} [{row['dice_ci_low']:.3f}, {row['dice_ci_high']:.3f}]",
-            "hd95": f"{row['hd95_mean_mm']:.1f}",
-            "hd95_median": f"{row['hd95_median_mm']:.1f}",
+        {key: row[key] for key in ("cohort", "modalities", "region", "n")}
+        | {
+            "dice": estimate(row["dice_mean"], row["dice_ci_low"], row["dice_ci_high"]),
+            "hd95": number(row["hd95_mean_mm"], 1),
+            "hd95_median": number(row["hd95_median_mm"], 1),
         }
         for row in rows.to_dict("records")
+        if recipe.trained_modalities(row["modalities"]) == modalities
     ]
 
 
 def counts(rows: pd.DataFrame) -> str:
     """As "30 train, 10 test (40 patients)"."""
-    parts = ", ".join(f"{number} {split}" for split, number in rows["split"].value_counts(sort=False).items())
-    return f"{parts} ({rows['patient'].nunique()} patients)"
+    parts = ", ".join(f"{count} {split}" for split, count in rows["split"].value_counts(sort=False).items())
+    return f"{parts} ({plural(rows['patient'].nunique(), 'patient')})"
 
 
 def split_hash(cases: pd.DataFrame) -> str:
-    """SHA-256 of who is where: cohort, case, patient, split and fold of each row, and not where the files lie."""
+    """SHA-256 of cohort, case, patient, split and fold of each row. Paths of files do not count."""
     return sha256_of(cases[["cohort", "case", "patient", "split", "fold"]].values.tolist())

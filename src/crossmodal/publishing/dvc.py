@@ -1,7 +1,8 @@
 """DVC's own commands, and the files it writes: `.dvc` pointers, and objects named after their MD5.
 
 A pointer names the hash of each output. The hash of a folder ends in `.dir`: the object of that name lists the
-hash and the relative path of every file in it. DVC trusts what it has fetched, so hashes are checked here.
+hash and the relative path of every file in it. DVC does not check the files that it fetched, so hashes are checked
+here.
 """
 
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -54,8 +56,10 @@ def run(root: Path, *arguments: str | Path) -> str:
     """Run `dvc ARGUMENTS` in the repository at `root`, its progress on the terminal; returns what it printed.
 
     Raises:
-        UserError: DVC failed; the message ends in what it said.
+        UserError: DVC is not installed, or failed; the message ends in what it said.
     """
+    if find_spec("dvc") is None:
+        raise UserError("DVC is not installed: pip install 'crossmodal[publish]'")
     shown = sys.stderr.isatty()
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *map(str, arguments)],
@@ -109,7 +113,7 @@ def read_pointer(pointer: Path) -> list[Output]:
 
 
 def commit(pointers: dict[Path, Iterable[str]], remote: str | None, root: Path) -> None:
-    """Let DVC take files into its cache and write the pointers to them.
+    """Add files to DVC's cache and write the pointers to them.
 
     Args:
         pointers: for each pointer the paths that it stands for, relative to its folder.
@@ -135,7 +139,7 @@ def commit(pointers: dict[Path, Iterable[str]], remote: str | None, root: Path) 
 
 
 def listed(root: Path, folder: Path) -> list[Entry]:
-    """The files of a published folder, from wherever DVC finds its list; none when it does not."""
+    """The files of a published folder, from the cache or the remote; none when its list is in neither."""
     try:
         said = run(root, "list", ".", folder.resolve().relative_to(root), "--dvc-only", "-R", "--show-hash", "--json")
     except UserError:
@@ -144,8 +148,16 @@ def listed(root: Path, folder: Path) -> list[Entry]:
 
 
 def send_missing(root: Path, remote: str, cache: "Cache", hashes: list[str]) -> list[str]:
-    """Send the objects that a remote lacks, after `dvc push`, which takes all files of a folder for sent as soon as
-    the folder's list is there; returns their hashes."""
+    """Send the objects that a remote lacks, and return their hashes.
+
+    `dvc push` alone does not: when the list of a folder is in the remote, it assumes that the files are too.
+
+    Args:
+        root: the repository.
+        remote: name of the DVC remote.
+        cache: where the objects are read.
+        hashes: of the objects that the remote should hold.
+    """
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
@@ -159,7 +171,7 @@ def send_missing(root: Path, remote: str, cache: "Cache", hashes: list[str]) -> 
 class Cache:
     """DVC's cache of a repository."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self.folder = Path(run(root, "cache", "dir").strip()) / "files" / "md5"
 
     def object(self, md5: str) -> Path:

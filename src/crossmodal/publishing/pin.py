@@ -1,4 +1,4 @@
-"""`crossmodal cohort pin`: a generated cohort must be, byte for byte, the one that its lock pins."""
+"""`crossmodal cohort pin`: check that a generated cohort has the same bytes as its lock records."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ REMEDY = (
 
 
 def pin(lock: Path) -> None:
-    """Let `dvc commit` (without --force) take the folder into DVC's cache, where it takes no second copy.
+    """Compare a cohort with its lock, then add it to DVC's cache, which shares its bytes.
 
     Raises:
-        UserError: a file is another than the lock says; the message names the cases.
+        UserError: a file differs from the lock; the message names the cases.
     """
     pinned = read_lock(lock)
     require_match(pinned.folder, pinned, remedy=REMEDY.format(lock=lock))

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from crossmodal.experiment.config import given_part, read_yaml
+import pandas as pd
+
 from crossmodal.errors import UserError
+from crossmodal.experiment.config import read_resolved
+from crossmodal.experiment.recorded import given_part
 from crossmodal.files import md5_of, write_json
 from crossmodal.progress import track
 from crossmodal.publishing import artefacts, cards, dvc, remotes
@@ -14,23 +17,18 @@ SHOWN = 20
 
 
 def publish(
-    experiment: Path,
-    workflow: Path,
-    remote: str | None = None,
-    preprocessed: bool | None = None,
-    say: Callable[[str], None] = print,
+    experiment: Path, remote: str | None = None, preprocessed: bool | None = None, say: Callable[[str], None] = print
 ) -> list[Path]:
-    """Publish an experiment; equal artefacts publish to equal pointers, and only what is new is sent.
+    """Publish an experiment. Publishing the same files again gives the same pointers and sends nothing.
 
     Args:
-        experiment: results/<experiment>, whose run is finished.
-        workflow: the folder with schemas/ and report/ (the template of model cards, the terms of the data).
+        experiment: results/<experiment>, whose run is finished, in the repository of the Snakefile.
         remote: a DVC remote's name, a folder or a URL; None for the default remote.
         preprocessed: whether the preprocessed data go too; None for what the experiment's config says.
         say: called with a line for the user.
 
     Returns:
-        The pointers, which belong into git.
+        The pointers, which belong in git.
 
     Raises:
         UserError: the run is not finished, or DVC or the remote refuses.
@@ -38,19 +36,19 @@ def publish(
     root = dvc.repository(experiment)
     groups = ["models", "predictions", "record"]
     artefacts.require_finished(experiment, groups)
-    config = read_yaml(experiment / "config.yaml")
-    if preprocessed or (preprocessed is None and config.get("publish_preprocessed")):
+    config = read_resolved(experiment / "config.yaml")
+    if config.publish_preprocessed if preprocessed is None else preprocessed:
         groups.append("preprocessed")
         artefacts.require_finished(experiment, groups)
-    graph = Graph(workflow.parent, given_part(config, workflow))
+    graph = Graph(root, given_part(config))
     unfinished = [output for output in artefacts.needed(graph.outputs(), experiment) if output.due or not output.there]
     if unfinished:
         lines = "\n".join(f"  {output.rule}: {output.path}" for output in unfinished[:SHOWN])
         raise UserError(
-            f"{experiment}: is not finished; snakemake has still to make:\n{lines}\nFinish it, then publish."
+            f"{experiment}: is not finished; snakemake still has to make:\n{lines}\nFinish it, then publish."
         )
     name, url = remotes.choose(root, remote)
-    cards.write_cards(experiment, workflow / "report")
+    cards.write_cards(experiment)
     write_json(experiment / "metrics.json", metrics(experiment))
     pointers = {artefacts.pointer_of(experiment, group): artefacts.GROUPS[group] for group in groups}
     cache = dvc.Cache(root)
@@ -64,20 +62,20 @@ def publish(
     hashes = [entry.md5 for found in outputs.values() for output in found for entry in cache.entries(output)]
     again = dvc.send_missing(root, name, cache, hashes)
     if again:
-        say(f"{len(again)} objects had gone from {name} and were sent again")
+        say(f"{len(again)} objects were missing in {name} and were sent again")
     for pointer, found in outputs.items():
         say(f"{pointer}: {sum(one.files for one in found)} files, {sum(one.size for one in found) / 1e6:.1f} MB")
     kept = [str(experiment / part) for part in artefacts.IN_GIT if (experiment / part).exists()]
-    say("Now commit what points there:")
+    say("Now commit the pointers and what belongs in git:")
     say(f"  git add .dvc/config {' '.join([*kept, *map(str, pointers)])}")
     say(f"  git commit -m 'Publish {experiment.name}'")
     return list(pointers)
 
 
 def drop_damaged(cache: dvc.Cache, paths: list[Path], say: Callable[[str], None]) -> None:
-    """Delete objects of the cache that bear the hash of one of our files and hold other bytes.
+    """Delete cache objects that are named after one of our files and hold other bytes.
 
-    DVC would take such an object for the file, link it in the file's place and push it.
+    DVC would replace the file by a link to such an object, and push it.
     """
     files = [file for path in paths for file in dvc.files_below(path)]
     for file in track(files, "files hashed"):
@@ -90,8 +88,6 @@ def drop_damaged(cache: dvc.Cache, paths: list[Path], say: Callable[[str], None]
 
 def metrics(experiment: Path) -> dict:
     """tables/summary.csv as nested values, for `dvc metrics show` and `dvc metrics diff`."""
-    import pandas as pd
-
     nested: dict = {}
     table = pd.read_csv(experiment / "tables" / "summary.csv")
     columns = [name for name in ("dice_mean", "hd95_mean_mm") if name in table]

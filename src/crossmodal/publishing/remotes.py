@@ -1,4 +1,4 @@
-"""Which DVC remote to publish to: one that is configured, or a folder or URL that becomes one."""
+"""The DVC remote to publish to: a configured one, or a folder or URL that is added as one."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def configured(found: dict[str, str]) -> dict[str, str]:
 
 
 def choose(root: Path, given: str | None) -> tuple[str, str]:
-    """Name and URL of the remote to publish to; a folder or URL that no remote has becomes one, in .dvc/config.
+    """Name and URL of the remote to publish to; a new folder or URL is added to .dvc/config as a remote.
 
     Args:
         root: the repository.
@@ -27,7 +27,7 @@ def choose(root: Path, given: str | None) -> tuple[str, str]:
             default remote, or the only one.
 
     Raises:
-        UserError: it is none of these, or there is no default.
+        UserError: there is no such remote, or no default.
     """
     found = settings(root)
     known = configured(found)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from crossmodal.experiment.config import given_part, read_yaml, refuse_drift
 from crossmodal.errors import UserError
+from crossmodal.experiment.config import read_resolved
+from crossmodal.experiment.recorded import given_part, refuse_drift
 from crossmodal.files import md5_of
 from crossmodal.progress import track
 from crossmodal.publishing import artefacts, dvc
@@ -14,29 +15,23 @@ SHOWN = 20
 
 
 def restore(
-    experiment: Path,
-    workflow: Path,
-    skip: tuple[str, ...] = (),
-    force: bool = False,
-    say: Callable[[str], None] = print,
+    experiment: Path, skip: tuple[str, ...] = (), force: bool = False, say: Callable[[str], None] = print
 ) -> None:
     """Restore what the pointers in `experiment` name.
 
     Args:
-        experiment: results/<experiment>, with its .dvc files.
-        workflow: the folder with schemas/, methods/ and budgets/; the Snakefile lies above it.
+        experiment: results/<experiment>, with its .dvc files, in the repository of the Snakefile.
         skip: groups that are not fetched, such as "preprocessed".
         force: replace files that differ from the published ones.
         say: called with a line for the user.
 
     Raises:
-        UserError: an object is missing or damaged (each is named), local files would be lost, this checkout's
-            recipes or budgets are others, or Snakemake would still run something.
+        UserError: an object is missing or damaged (each is named), local files would be lost, recipes or budget
+            have changed since, or Snakemake would still run something.
     """
     root = dvc.repository(experiment)
     outputs = artefacts.published(experiment, skip)
-    config = read_yaml(experiment / "config.yaml")
-    refuse_drift(config, workflow, experiment)
+    refuse_drift(experiment)
     cache = dvc.Cache(root)
     fetch(root, cache, outputs)
     pointers = _pointers(outputs)
@@ -49,40 +44,40 @@ def restore(
         ) from None
     entries = verify(cache, outputs)
     say(f"{experiment}: {len(entries)} files restored, every hash as published")
-    prove(experiment, Graph(workflow.parent, given_part(config, workflow)), skip)
+    prove(experiment, Graph(root, given_part(read_resolved(experiment / "config.yaml"))), skip)
     say("snakemake has nothing to do: no training, prediction or scoring would run")
 
 
 def fetch(root: Path, cache: dvc.Cache, outputs: list[dvc.Output]) -> None:
-    """Bring the objects into the cache, and make sure that each is there and whole.
+    """Fetch the objects into the cache, and check that each is there and undamaged.
 
     An object that is damaged in the cache is deleted and fetched once more.
 
     Raises:
         UserError: naming what is missing or damaged in the remote.
     """
-    fault, spoilt = None, []
+    fault, damaged_links = None, []
     for last_try in (False, True):
         try:
             dvc.run(root, "fetch", *_pointers(outputs))
         except UserError as error:
-            fault = error  # what is missing says it better, where something is
+            fault = error  # the list of missing objects says more, if there is one
         missing, damaged = faults(cache, outputs)
         for entry in damaged:
             if entry.path.is_file() and entry.path.samefile(cache.object(entry.md5)):
-                spoilt.append(entry.path)
+                damaged_links.append(entry.path)
             cache.remove(entry.md5)
         if not (missing or damaged) or last_try:
             break
     if missing or damaged:
         missing = [entry for found in missing for entry in _files_of(root, cache, found)]
         raise UserError(_describe(missing, damaged, outputs[0].remote or "the default", fault))
-    for path in spoilt:  # links to the damaged bytes, which DVC may still take for whole
+    for path in damaged_links:  # DVC may still believe that these links are up to date
         path.unlink()
 
 
 def faults(cache: dvc.Cache, outputs: list[dvc.Output]) -> tuple[list[dvc.Entry], list[dvc.Entry]]:
-    """Files whose object is not in the cache, and files whose object has other bytes than its name says."""
+    """Files whose object is not in the cache, and files whose object does not have the hash in its name."""
     missing, damaged = [], []
     entries = [entry for output in outputs for entry in cache.entries(output)]
     for entry in track(entries, "objects checked"):
@@ -115,18 +110,18 @@ def prove(experiment: Path, graph: Graph, skip: tuple[str, ...] = ()) -> None:
     """Mark the outputs that are there as fresh, then stop if one is missing or Snakemake would still run a job.
 
     Raises:
-        UserError: with the files, or the jobs.
+        UserError: listing the files and the jobs.
     """
     outputs = artefacts.needed(graph.outputs(), experiment, skip)
     graph.mark_fresh([output.path for output in outputs if output.there])
     lines = [f"  {output.path} is not there" for output in outputs if not output.there][:SHOWN]
     due = graph.jobs_due()
     if due:
-        lines.append(f"  snakemake would still run:\n{due}")
+        lines.append(f"  snakemake would still run {', '.join(f'{rule} ({count})' for rule, count in due.items())}")
     if lines:
         listed = "\n".join(lines)
         raise UserError(
-            f"{experiment}: what was published is restored, but it is not whole:\n{listed}\n"
+            f"{experiment}: what was published is restored, but it is incomplete:\n{listed}\n"
             "tables/ and figure_data/ come with git: were they committed when it was published?"
         )
 
@@ -136,7 +131,7 @@ def _pointers(outputs: list[dvc.Output]) -> list[Path]:
 
 
 def _files_of(root: Path, cache: dvc.Cache, missing: dvc.Entry) -> list[dvc.Entry]:
-    """Which files of a folder are missing: DVC keeps its list back until it has them all."""
+    """Which files of a folder are missing: DVC fetches its list only after all of them."""
     if not missing.md5.endswith(".dir"):
         return [missing]
     files = [entry for entry in dvc.listed(root, missing.path) if not cache.object(entry.md5).is_file()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.experiments import NAME, add_experiment, bytes_on_disk, crossmodal, make_repository, save
+from tests.publishing.experiments import NAME, add_experiment, bytes_on_disk, crossmodal, make_repository, save
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,22 @@
 """Publishing: what goes where, what it costs on disk, and what it leaves untouched."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
-from crossmodal.publishing.cards import split_hash
-from crossmodal.publishing.graph import Graph
 
-from tests.publish.conftest import Published, copy_of
-from tests.publish.experiments import (
-    MEGABYTE,
-    NAME,
-    RUNS,
-    bytes_on_disk,
-    crossmodal,
-    git,
-    given_part,
-    objects_of,
-)
+from crossmodal.domain import ALL
+from crossmodal.errors import UserError
+from crossmodal.experiment.recipe import load
+from crossmodal.publishing import dvc, graph
+from crossmodal.publishing.cards import metrics_of, split_hash
+from crossmodal.publishing.graph import Graph
+from tests.publishing.conftest import Published, copy_of
+from tests.publishing.experiments import MEGABYTE, NAME, RUNS, bytes_on_disk, crossmodal, git, given_part, objects_of
 
 GROUPS = ("models", "predictions", "record")
 
@@ -43,7 +41,7 @@ def test_times_stay_so_snakemake_has_nothing_to_do_afterwards(published: Publish
     moved = {path for path, time in published.times_before.items() if path.stat().st_mtime_ns != time}
     # Files of equal content become one file (the cache's name is one more), which has one time: the latest.
     assert all(path.stat().st_nlink > 2 for path in moved) and len(moved) < len(published.times_before) / 4
-    assert Graph(published.repository, given_part(published.experiment)).jobs_due() == ""
+    assert Graph(published.repository, given_part(published.experiment)).jobs_due() == {}
 
 
 def test_publishing_again_changes_and_sends_nothing(published: Published, tmp_path: Path) -> None:
@@ -61,7 +59,7 @@ def test_files_that_trainings_open_in_place_are_not_published(published: Publish
     ]
     names = {Path(entry["relpath"]).name for entry in json.loads(listing.read_text())}
     assert names == {
-        *("plans.json", "MODEL_CARD.md", "manifest.json", "cost.json", "progress.csv", "checkpoint_final.pth"),
+        *("plans.json", "MODEL_CARD.md", "manifest.json", "cost.json", "progress.csv", "checkpoint_final.pth")
     }
 
 
@@ -70,7 +68,7 @@ def test_a_card_says_what_was_trained_on_what_and_how_well_it_does(published: Pu
     config = yaml.safe_load((published.experiment / "config.yaml").read_text())
     in_model = published.experiment / "models" / "student" / "t1ce+flair" / "seed0" / "MODEL_CARD.md"
     assert card == in_model.read_text()
-    assert "0.500 [0.250, 0.750]" in card
+    assert "0.500 (0.250 to 0.750)" in card
     assert "`phantom-a`" in card and "2 train, 2 test (4 patients)" in card
     assert "Licence: Apache-2.0" in card and "doi:10.1016/j.neuroimage.2010.07.033" in card
     assert "**Trained on simulated images.**" in card
@@ -104,6 +102,37 @@ def test_an_unfinished_run_is_refused_with_its_jobs(finished: Path, tmp_path: Pa
     assert "collect_scores: results/small/tables/per_case.csv" in done.stderr
     assert "score_predictions: results/small/scores/phantom-a/student/" in done.stderr
     assert not list((repository / "results" / NAME).glob("*.dvc"))
+
+
+def test_what_is_not_installed_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (dvc, graph):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"DVC is not installed: pip install 'crossmodal\[publish\]'"):
+        dvc.run(tmp_path, "status")
+    with pytest.raises(UserError, match=r"Snakemake is not installed: pip install 'crossmodal\[workflow\]'"):
+        Graph(tmp_path, {}).jobs_due()
+
+
+def test_publishing_is_imported_without_snakemake_and_dvc() -> None:
+    code = "import sys, crossmodal.publishing.publish, crossmodal.publishing.restore; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "crossmodal.publishing.cards" in loaded
+    assert not {"snakemake", "dvc", "torch"} & set(loaded)
+
+
+def test_a_card_of_any_subset_lists_all_that_were_scored(tmp_path: Path) -> None:
+    rows = [{"method": "modality_dropout", "modalities": subset} for subset in ("t1", "t2")]
+    rows.append({"method": "student", "modalities": "t1"})
+    numbers = {"cohort": "a", "region": "WT", "n": 2, "dice_mean": 0.5, "dice_ci_low": 0.25, "dice_ci_high": 0.75}
+    numbers |= {"hd95_mean_mm": 12.0, "hd95_median_mm": float("nan")}
+    (tmp_path / "tables").mkdir()
+    pd.DataFrame([row | numbers for row in rows]).to_csv(tmp_path / "tables" / "summary.csv", index=False)
+    found = metrics_of(tmp_path, "modality_dropout", ALL, load("modality_dropout"))
+    assert [(row["modalities"], row["hd95"], row["hd95_median"]) for row in found] == [
+        ("t1", "12.0", "–"),
+        ("t2", "12.0", "–"),
+    ]
+    assert metrics_of(tmp_path, "student", "t2", load("student")) == []
 
 
 def test_wrong_names_are_answered_with_the_nearest_right_one(published: Published) -> None:

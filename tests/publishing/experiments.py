@@ -13,10 +13,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import yaml
+
 from crossmodal.experiment import config as configs
+from crossmodal.experiment import recorded
+from crossmodal.experiment.config import Resolved
 from crossmodal.files import sha256_of, write_json, write_yaml
 from crossmodal.publishing.graph import Graph
-
 from tests.conftest import REPOSITORY
 
 NAME = "small"
@@ -59,8 +61,8 @@ def make_repository(folder: Path) -> Path:
 def add_experiment(repository: Path) -> Path:
     """Write a finished experiment into a repository; Snakemake has nothing to do for it."""
     experiment = repository / "results" / NAME
-    config = configs.resolve(GIVEN, repository / "workflow")
-    write_yaml(experiment / "config.yaml", config)
+    config = configs.resolve(GIVEN)
+    write_yaml(experiment / "config.yaml", config.plain())
     write_json(experiment / "versions.json", {"crossmodal": "0.1.0", "torch": "2.13.0"})
     write_cases(experiment / "cohort")
     write_json(experiment / "nnunet" / "manifest.json", {"dataset_sha256": "d" * 64})
@@ -77,7 +79,7 @@ def add_experiment(repository: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{path.name}\n")
     graph.mark_fresh([str(path.relative_to(repository)) for path in outputs])
-    assert graph.jobs_due() == ""
+    assert graph.jobs_due() == {}
     return experiment
 
 
@@ -94,12 +96,13 @@ def write_cases(folder: Path) -> None:
     (folder / "problems.csv").write_text("case,file,severity,problem,remedy\n")
 
 
-def write_model(folder: Path, method: str, modalities: str, config: dict) -> None:
+def write_model(folder: Path, method: str, modalities: str, config: Resolved) -> None:
+    recipe = config.recipes[method].plain()
     identity = {
         "weights_sha256": "e" * 64,
         "method": method,
-        "recipe": config["recipes"][method],
-        "recipe_sha256": sha256_of(config["recipes"][method]),
+        "recipe": recipe,
+        "recipe_sha256": sha256_of(recipe),
         "modalities": modalities,
         "seed": 0,
         "fold": 0,
@@ -176,8 +179,7 @@ def shuffle_times(folder: Path) -> None:
 
 def given_part(experiment: Path) -> dict:
     """The config that was given for an experiment."""
-    recorded = yaml.safe_load((experiment / "config.yaml").read_text())
-    return configs.given_part(recorded, experiment.parents[1] / "workflow")
+    return recorded.given_part(configs.read_resolved(experiment / "config.yaml"))
 
 
 def bytes_on_disk(*folders: Path) -> int:

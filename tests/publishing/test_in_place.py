@@ -6,13 +6,13 @@ These tests mean most as root, whom the read-only mode of a linked file does not
 from pathlib import Path
 
 import pytest
+
 from crossmodal.evaluate.score import read_cases
 from crossmodal.nnunet.dataset import build
 from crossmodal.publishing import dvc
-
 from tests.conftest import TINY_BUDGET
 from tests.distill.trainings import trained
-from tests.publish.experiments import flip_a_byte, make_repository
+from tests.publishing.experiments import flip_a_byte, make_repository
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from crossmodal.publishing import dvc
 from crossmodal.publishing.graph import Graph
-
-from tests.publish.conftest import copy_of
-from tests.publish.experiments import NAME, crossmodal, fresh_clone, git, given_part, save
+from tests.publishing.conftest import copy_of
+from tests.publishing.experiments import NAME, crossmodal, fresh_clone, git, given_part, save
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -73,11 +73,11 @@ def test_publish_to_s3_and_restore_from_it(finished: Path, s3: str, tmp_path: Pa
     done = crossmodal(clone, "restore", f"results/{NAME}")
     assert done.returncode == 0, done.stderr
     given = given_part(clone / "results" / NAME)
-    assert Graph(clone, given).jobs_due() == ""
+    assert Graph(clone, given).jobs_due() == {}
     assert git(clone, "status", "--porcelain") == ""
     # With the preprocessed data another seed trains its own networks and nothing else.
-    due = dict(line.split() for line in Graph(clone, given | {"seeds": [0, 1]}).jobs_due().splitlines())
-    assert "preprocess_dataset" not in due and due["train_network"] == "2"
+    due = Graph(clone, given | {"seeds": [0, 1]}).jobs_due()
+    assert "preprocess_dataset" not in due and due["train_network"] == 2
 
 
 def test_a_server_that_does_not_answer_is_said_so(

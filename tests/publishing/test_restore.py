@@ -2,16 +2,18 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from crossmodal.experiment import config as configs
+import yaml
+
 from crossmodal.errors import UserError
+from crossmodal.experiment import config as configs
 from crossmodal.publishing import artefacts, dvc
 from crossmodal.publishing.graph import Graph
 from crossmodal.publishing.restore import fetch, prove
-
-from tests.publish.conftest import Published, copy_of
-from tests.publish.experiments import (
+from tests.publishing.conftest import Published, copy_of
+from tests.publishing.experiments import (
     NAME,
     content_of,
     crossmodal,
@@ -31,7 +33,7 @@ def restored(published: Published, tmp_path_factory: pytest.TempPathFactory) -> 
     """A fresh clone with shuffled times and neither .snakemake nor preprocessed data, restored."""
     clone = fresh_clone(published.repository, tmp_path_factory.mktemp("elsewhere") / "clone")
     assert not (clone / ".snakemake").exists()
-    assert Graph(clone, given_part(published.experiment)).jobs_due() != ""
+    assert Graph(clone, given_part(published.experiment)).jobs_due()
     done = crossmodal(clone, "restore", f"results/{NAME}")
     assert done.returncode == 0, done.stderr
     assert "every hash as published" in done.stdout
@@ -40,7 +42,7 @@ def restored(published: Published, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_a_restored_experiment_has_nothing_to_do(restored: Path, published: Published) -> None:
     experiment = restored / "results" / NAME
-    assert Graph(restored, given_part(experiment)).jobs_due() == ""
+    assert Graph(restored, given_part(experiment)).jobs_due() == {}
     assert git(restored, "status", "--porcelain") == ""
     assert dvc.run(restored, "status").strip() == "Data and pipelines are up to date."
     for part in RESTORED:
@@ -135,17 +137,33 @@ def test_tables_that_were_not_committed_are_missed(
 
 def test_a_checkout_with_another_recipe_is_refused(published: Published, tmp_path: Path) -> None:
     clone = fresh_clone(published.repository, tmp_path / "clone")
-    recipe = clone / "workflow" / "methods" / "student.yaml"
-    recipe.write_text(recipe.read_text() + "seg_weight: 3\n")
+    change_record(clone, seg_weight=3)
     done = crossmodal(clone, "restore", f"results/{NAME}")
-    assert done.returncode == 1 and "recipes.student.seg_weight: 1 there, 3 now" in done.stderr
+    assert done.returncode == 1 and "recipes.student.seg_weight: 3 there, 1 now" in done.stderr
+    assert "Check out the commit that published it" in done.stderr
+
+
+def test_an_experiment_that_an_earlier_version_recorded_is_restored(restored: Path, tmp_path: Path) -> None:
+    clone = copy_of(restored, tmp_path / "clone")
+    change_record(clone, title="As it was called then", skip_connections=None)  # a field that came later
+    done = crossmodal(clone, "restore", f"results/{NAME}")
+    assert done.returncode == 0, done.stderr
+    assert "snakemake has nothing to do" in done.stdout
+
+
+def change_record(repository: Path, **changes: Any) -> None:
+    """Change the recorded recipe of the student; None leaves a field out."""
+    path = repository / "results" / NAME / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    recipe = config["recipes"]["student"] | changes
+    config["recipes"]["student"] = {key: value for key, value in recipe.items() if value is not None}
+    path.write_text(yaml.safe_dump(config))
 
 
 def test_images_need_not_be_there_once_the_cohort_was_read(published: Published, tmp_path: Path) -> None:
     given = given_part(published.experiment) | {"brats": str(tmp_path / "gone"), "experiment": NAME}
-    workflow = published.repository / "workflow"
-    with pytest.raises(UserError, match=r"'brats': there is no .*gone"):
-        configs.resolve(given, workflow)
-    with pytest.raises(UserError, match=r"'brats': there is no .*gone"):
-        configs.resolve(given | {"experiment": "other"}, workflow, results=published.repository / "results")
-    assert configs.resolve(given, workflow, results=published.repository / "results")["brats"] == str(tmp_path / "gone")
+    results = published.repository / "results"
+    for changes, folder in (({}, None), ({"experiment": "other"}, results)):
+        with pytest.raises(UserError, match=r"'brats': there is no .*gone"):
+            configs.resolve(given | changes, results=folder)
+    assert configs.resolve(given, results=results).brats == str(tmp_path / "gone")
