@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crossmodal.evaluate.score import read_cases
+from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.nnunet.dataset import build
 from crossmodal.publishing import dvc
 from tests.conftest import TINY_BUDGET
