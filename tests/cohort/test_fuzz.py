@@ -20,9 +20,9 @@ from crossmodal.cohort.cases import Case
 from crossmodal.cohort.checks import check_labels, examine_headers, examine_voxels
 from crossmodal.cohort.msd import read_msd
 from crossmodal.cohort.table import read_table
+from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 # The same examples each time: whoever changes something else should not meet a new find. More: raise max_examples.
 EVERYTHING = settings(
     max_examples=250,

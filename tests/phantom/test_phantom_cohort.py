@@ -10,11 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 from crossmodal.phantom import write_cohort
 from crossmodal.phantom.subject import kind_name
-
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 # Of the demo's seed, at 3 mm. Another value means another cohort: data.dvc and every phantom result with it.
 SHA256 = {

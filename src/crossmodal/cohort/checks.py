@@ -102,8 +102,7 @@ def examine_voxels(examined: Examined) -> Examined:
                 else:
                     examined.images[column] = image_facts(volume, header.affine)
             except BadFileError as fault:
-                row = error(case.name, case.files[column], fault.problem, fault.remedy)
-                examined.problems.append(row)
+                examined.problems.append(error(case.name, case.files[column], fault.problem, fault.remedy))
     examined.headers = {}
     examined.problems += _impossible_images(case, examined.images)
     return examined
@@ -147,7 +146,7 @@ def check_duplicates(cohort: Iterable[Examined]) -> list[Problem]:
 
 
 def _require_dimensions(header: Header, channel: int | None) -> None:
-    shape = "×".join(map(str, header.shape))
+    shape = _times(header.shape)
     if channel is None and len(header.shape) != 3:
         raise BadFileError(f"is {len(header.shape)}D ({shape}) where 3D is expected", "split it into 3D files")
     if channel is not None and header.shape[3:] != (CHANNELS,):

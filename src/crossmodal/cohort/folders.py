@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, name_fault
-from crossmodal.cohort.problems import Problem, error, warning
+from crossmodal.cohort.problems import Problem, error, extra_file, warning
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 
@@ -100,10 +100,7 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
         problems.append(error(name, of_others[0], what, f"move it to its own case, or rename it after {name}"))
     if "seg" not in candidates:
         _take_misnamed_segmentation(name, strangers, candidates, problems)
-    for stranger in strangers:
-        problems.append(
-            warning(name, stranger, "is an extra file, and is not used", "nothing to do if it is meant to be there")
-        )
+    problems += [extra_file(name, stranger) for stranger in strangers]
     for what, files in candidates.items():
         if len(files) > 1:
             both = " and ".join(file.name for file in files)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Found, name_fault
-from crossmodal.cohort.problems import Problem, error, warning
+from crossmodal.cohort.problems import Problem, error, extra_file
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 
@@ -99,9 +99,7 @@ def _files(folder: Path, problems: list[Problem]) -> dict[str, Path]:
         if file.name.startswith("."):
             continue
         if match is None:
-            problems.append(
-                warning("", file, "is an extra file, and is not used", "nothing to do if it is meant to be there")
-            )
+            problems.append(extra_file("", file))
         elif match["case"] in found:
             problems.append(error(match["case"], file, "is there as .nii and as .nii.gz", "keep one of them"))
         else:

@@ -41,6 +41,11 @@ def warning(case: str, file: object, problem: str, remedy: str) -> Problem:
     return Problem(case, str(file), WARNING, problem, remedy)
 
 
+def extra_file(case: str, file: object) -> Problem:
+    """A warning about a file that is not used."""
+    return warning(case, file, "is an extra file, and is not used", "nothing to do if it is meant to be there")
+
+
 def errors_in(problems: Iterable[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.severity == ERROR]
 

@@ -76,11 +76,11 @@ def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
     """
     late = [case.name for case in cases if int(case.name.rsplit("-", 1)[-1]) >= _FIRST_VISIT_OF_2024]
     if late:
-        return ("brats2024-gli", f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}")
+        return "brats2024-gli", f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}"
     if 4 in labels and 3 in labels:
         return "brats2024-gli", "BraTS-GLI names, and label 4 (a resection cavity) beside label 3"
     if 4 in labels:
-        return ("", "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?")
+        return "", "BraTS-GLI names with a label 4 and no label 3: a cavity as in 2024, or ET as until 2021?"
     if labels:
         return "brats2023-gli", f"BraTS-GLI names, no visit from {_FIRST_VISIT_OF_2024} on and no label 4"
     return "", "BraTS-GLI names without a segmentation fit both 2023 and 2024"
@@ -115,9 +115,7 @@ def _read_release(path: Path, release: str) -> Found:
         ((key, members),) = known.items()
         for stranger in by_release.get(None, []):
             what = f"is a folder of images with a name that is not of {key}"
-            problems.append(
-                error(stranger.path.name, stranger.path, what, "move it elsewhere, or rename it as the release does")
-            )
+            problems.append(error(stranger.path.name, stranger.path, what, "move it, or rename it as the release does"))
         folders = members
         release, why = key, f"{len(members)} folders are named like {members[0].path.name}"
     cases = []
@@ -155,15 +153,8 @@ def _repeated(cases: list[Case]) -> list[Problem]:
 
 
 def _name_mappings(path: Path, folders: list[Folder]) -> list[Path]:
-    places = {path, *(folder.path.parent for folder in folders), *(folder.path.parent.parent for folder in folders)}
-    return sorted(
-        {
-            found
-            for place in places
-            if place == path or path in place.parents
-            for found in place.glob("name_mapping*.csv")
-        }
-    )
+    above = {parent for folder in folders for parent in folder.path.parents[:2] if path in parent.parents}
+    return sorted(found for place in {path, *above} for found in place.glob("name_mapping*.csv"))
 
 
 def _grades_from(mappings: list[Path], cases: list[Case]) -> None:
