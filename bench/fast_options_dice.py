@@ -2,8 +2,8 @@
 
     python bench/fast_options_dice.py [--seeds 0,1,2] [--out bench/fast_options_dice.csv] [--tiny]
 
-Each network is trained, predicted and scored by the commands of the workflow. An option is within noise where its
-mean differs from the default's by less than the seeds differ among themselves.
+Each network is trained, predicted and scored as the workflow does it. An option is within noise where its mean
+differs less from the default's than the seeds differ from each other.
 """
 
 import argparse
@@ -12,22 +12,28 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from crossmodal.train.job import Training, train
-from crossmodal.evaluate.score import read_cases, score_folder
-from crossmodal.files import atomic_path
-from crossmodal.domain import ALL
-from crossmodal.nnunet.predict import cases_to_predict, predict_cases
-from parties import STOCK_OPTIONS, budget_of, recipe_of
-from run import VARIANTS, demo_data
+from dataset import demo_data
+from measure import markdown_table
+from processes import STOCK_OPTIONS, budget_of
+from run import VARIANTS
 
-REGIONS = ("WT", "TC", "ET")
+from crossmodal.cohort.cases_csv import read_cases
+from crossmodal.domain import ALL, REGIONS
+from crossmodal.evaluate.score import score_folder
+from crossmodal.experiment import recipe as recipes
+from crossmodal.experiment.budget import Budget
+from crossmodal.files import atomic_path
+from crossmodal.nnunet.predict import cases_to_predict, predict_cases
+from crossmodal.train.job import TrainingJob, train
+from crossmodal.wording import estimate
+
 OPTIONS = {"default": {}} | {name.removesuffix("_vs_stock"): options for name, options in VARIANTS.items()}
 
 
-def dice(cases: Path, dataset: Path, budget: dict, seed: int, folder: Path) -> dict[str, float]:
+def dice(cases: Path, dataset: Path, budget: Budget, seed: int, folder: Path) -> dict[str, float]:
     """Mean Dice of each region over the held-out cases, of one training."""
     device = torch.device("cpu")
-    train(Training("teacher", recipe_of("teacher"), ALL, 0, seed, budget, dataset, folder / "model"), device)
+    train(TrainingJob("teacher", recipes.load("teacher"), ALL, 0, seed, budget, dataset, folder / "model"), device)
     rows = cases_to_predict(read_cases(cases), "bench", 0)
     predict_cases(folder / "model", 0, rows, ALL, folder / "predictions", device)
     scores = score_folder(folder / "predictions", cases, folder / "scores.csv", "bench")
@@ -35,12 +41,12 @@ def dice(cases: Path, dataset: Path, budget: dict, seed: int, folder: Path) -> d
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Mean over seeds of each option, lowest and highest seed in brackets, and the step's median time."""
-    lines = ["| options | " + " | ".join(REGIONS) + " |", "|---|" + "---|" * len(REGIONS)]
-    for name, found in rows.groupby("options", sort=False):
-        cells = [f"{found[r].mean():.3f} ({found[r].min():.3f} to {found[r].max():.3f})" for r in REGIONS]
-        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Mean over seeds of each option, lowest and highest seed in brackets."""
+    cells = [
+        [f"`{name}`", *(estimate(found[r].mean(), found[r].min(), found[r].max()) for r in REGIONS)]
+        for name, found in rows.groupby("options", sort=False)
+    ]
+    return markdown_table(["options", *REGIONS], cells)
 
 
 def main() -> None:
@@ -48,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
-    parser.add_argument("--tiny", action="store_true", help="seconds: to see that it runs; its figures mean nothing")
+    parser.add_argument("--tiny", action="store_true", help="seconds, to see that it runs; the Dice mean nothing")
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="crossmodal-bench-") as name:

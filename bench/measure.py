@@ -1,4 +1,4 @@
-"""Measuring side by side: parties take turns, in another order each round; what is reported is the median."""
+"""Measuring side by side: processes take turns, in another order each round, and medians are reported."""
 
 import json
 import os
@@ -8,7 +8,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
@@ -16,39 +17,53 @@ BENCH = Path(__file__).resolve().parent
 
 def device_name() -> str:
     """The processor, and how many of its cores this process may use."""
+    from crossmodal.device import available_cores  # not above: `run_command` starts this file where it cannot be found
+
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
-    return f"cpu, {model}, {len(os.sched_getaffinity(0))} cores"
+    return f"cpu, {model}, {available_cores()} cores"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """First quartile, median and third quartile; of a single value, that value."""
+    return tuple(statistics.quantiles(values, n=4, method="inclusive")) if len(values) > 1 else (values[0],) * 3
 
 
 def entry(ours: list[float], peer: list[float], **more: object) -> dict:
-    """One row of latest.json, from times in ms that were measured in pairs.
+    """One row of the result, from times in ms of this project and its peer that were measured in pairs.
 
-    ratio: of the medians. spread: half the distance between the quartiles of the pairs' own ratios, as a part of
-    their median, so that 0.02 means that half of the pairs lie within about 2% of it.
+    ratio: of the medians. spread: half the interquartile range of the pairs' ratios, relative to their median; 0.02
+    means that half of the pairs lie within about 2% of it.
     """
-    pairs = sorted(a / b for a, b in zip(ours, peer, strict=True))
-    low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive") if len(pairs) > 1 else pairs * 3
+    low, middle, high = quartiles([a / b for a, b in zip(ours, peer, strict=True)])
     ours_ms, peer_ms = statistics.median(ours), statistics.median(peer)
     return {
         "ratio": round(ours_ms / peer_ms, 3),
         "ours_ms": round(ours_ms, 2),
         "peer_ms": round(peer_ms, 2),
-        "n": len(pairs),
+        "n": len(ours),
         "spread": round((high - low) / 2 / middle, 3),
         "device": device_name(),
     } | more
 
 
-class Party:
-    """A process that does its work once whenever it is told to, and answers with {ms, value, peak_mb}.
+class BenchProcess:
+    """A process that does its work once for each request and answers with {ms, value, peak_mb}.
+
+    It runs a script of this folder, which calls `serve` and gets the settings as JSON, with a folder as "scratch".
 
     Attributes:
         times: ms of each time.
-        values: what came out each time, to hold against another party's.
+        values: the result of each time, to compare with another process's.
         peak_mb: the process's peak memory.
     """
 
@@ -56,20 +71,16 @@ class Party:
         self.name, self.times, self.values, self.peak_mb = name, [], [], 0.0
         (scratch / name).mkdir(parents=True)
         self.log = (scratch / f"{name}.log").open("w+")
-        settings = settings | {"scratch": str(scratch / name)}
+        command = [sys.executable, str(BENCH / script), json.dumps(settings | {"scratch": str(scratch / name)})]
         self.process = subprocess.Popen(
-            [sys.executable, str(BENCH / script), json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True
         )
 
     def answer(self) -> str:
-        """The next line it says.
+        """The next line that the process prints.
 
         Raises:
-            RuntimeError: it ended instead; with the end of its log.
+            RuntimeError: the process ended instead; with the end of its log.
         """
         line = self.process.stdout.readline()
         if not line:
@@ -78,7 +89,7 @@ class Party:
         return line
 
     def step(self) -> None:
-        """Have it do its work once."""
+        """Let the process do its work once."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         answer = json.loads(self.answer())
@@ -87,28 +98,29 @@ class Party:
         self.peak_mb = answer["peak_mb"]
 
     def end(self) -> None:
-        """Let it go."""
+        """End the process."""
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
         self.log.close()
 
 
-def take_turns(parties: list[Party], warm_up: int, rounds: int) -> None:
-    """Every party works once a round, in another order each time; the times of the warm-up are not kept."""
-    for party in parties:
-        party.answer()  # ready
+def take_turns(processes: list[BenchProcess], warm_up: int, rounds: int) -> None:
+    """Let every process work once a round, in changing order, and end them; times of the warm-up are not kept."""
+    for process in processes:
+        process.answer()  # ready
     for number in range(warm_up + rounds):
-        first = number // 2 % len(parties)
-        order = parties[first:] + parties[:first]
-        for party in order if number % 2 else order[::-1]:
-            party.step()
-    for party in parties:
-        del party.times[:warm_up]
+        first = number // 2 % len(processes)
+        order = processes[first:] + processes[:first]
+        for process in order if number % 2 else order[::-1]:
+            process.step()
+    for process in processes:
+        del process.times[:warm_up]
+        process.end()
 
 
 def serve(work: Callable[[], object]) -> None:
-    """The other end of a `Party`: work once for each line of stdin. Call `answers_only` first."""
+    """The other end of a `BenchProcess`: work once for each line of stdin. Call `answers_only` first."""
     print("ready", file=_ANSWERS[0], flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
@@ -131,49 +143,56 @@ _ANSWERS = [sys.stdout]
 
 
 def answers_only() -> None:
-    """Keep stdout for answers: whatever else is printed goes to stderr."""
+    """Keep stdout for answers: everything else that is printed goes to stderr."""
     sys.stdout = sys.stderr
 
 
-def run_command(command: list[str], environment: dict[str, str], log: Path) -> tuple[float, float]:
-    """Milliseconds of a command, and the peak memory in MB of its largest process.
+@dataclass
+class Usage:
+    """What a command used: milliseconds, processor seconds, and the peak memory in MB of its largest process."""
+
+    ms: float
+    cpu_s: float
+    peak_mb: float
+
+
+def run_command(command: list[str], log: Path, environment: dict[str, str] | None = None) -> Usage:
+    """Run a command of this Python's environment, with variables added to this process's; it prints into the log.
 
     Raises:
-        RuntimeError: it failed; with the end of what it printed.
+        RuntimeError: the command failed; with the end of what it printed.
     """
-    # Linux counts a parent's memory as that of what it starts: so a small process stands between.
+    # Linux counts a parent's memory as that of the process it starts, so a small process stands between.
     launcher = [sys.executable, "-S", str(BENCH / "measure.py"), *command]
+    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | (environment or {})
     with log.open("w+") as stream:
-        done = subprocess.run(
-            launcher, env=os.environ | environment, stdout=subprocess.PIPE, stderr=stream, text=True, check=False
-        )
+        done = subprocess.run(launcher, env=variables, stdout=subprocess.PIPE, stderr=stream, text=True, check=False)
         stream.seek(0)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{stream.read()[-2000:]}")
-    answer = json.loads(done.stdout)
-    return answer["ms"], answer["peak_mb"]
+    return Usage(*json.loads(done.stdout))
 
 
 def launch(command: list[str]) -> None:
-    """Run a command with its output on stderr, and print its time and its largest process's peak memory."""
+    """Run a command with its output on stderr, and print the values of its `Usage`."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=sys.stderr)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    print(json.dumps({"ms": 1000 * (time.perf_counter() - start), "peak_mb": usage.ru_maxrss / 1024}))
+    ms = 1000 * (time.perf_counter() - start)
+    print(json.dumps([ms, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
     sys.exit(process.returncode != 0)
 
 
-def compare(ours: Callable[[int], tuple[float, float]], peer: Callable[[int], tuple[float, float]], times: int) -> dict:
-    """Run two things in turn, each `times` times; each gets the number of the run and returns ms and peak MB."""
-    took: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
+def compare(ours: Callable[[], Usage], peer: Callable[[], Usage], times: int) -> dict:
+    """Run two commands in turn, each `times` times."""
+    found: dict[str, list[Usage]] = {"ours": [], "peer": []}
     for number in range(times):
         order = [("ours", ours), ("peer", peer)]
         for name, run in order if number % 2 else order[::-1]:
-            took[name].append(run(number))
-    times_of = {name: [ms for ms, _ in runs] for name, runs in took.items()}
-    peaks = {f"{name}_peak_mb": round(max(mb for _, mb in runs)) for name, runs in took.items()}
-    return entry(times_of["ours"], times_of["peer"], **peaks)
+            found[name].append(run())
+    peaks = {f"{name}_peak_mb": round(max(run.peak_mb for run in runs)) for name, runs in found.items()}
+    return entry(*([run.ms for run in runs] for runs in found.values()), **peaks)
 
 
 if __name__ == "__main__":

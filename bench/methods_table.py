@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from crossmodal.experiment.config import read_yaml
-from crossmodal.files import write_text
+from measure import markdown_table
 
-START, END = "<!-- methods:start -->", "<!-- methods:end -->"
+from crossmodal.domain import REGIONS
+from crossmodal.experiment.config import read_resolved
+from crossmodal.experiment.layout import FOLD, MODEL, Training
+from crossmodal.files import replace_between
+from crossmodal.wording import number
+
+HEADER = ("subset", "method", "Dice WT", "TC", "ET", "segmentation loss, start → end", "distillation terms")
 
 
-def short(number: float) -> str:
+def short(value: float) -> str:
     """Two digits, without an exponent."""
-    return f"{float(f'{number:.2g}'):g}"
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def terms(progress: pd.DataFrame) -> list[str]:
@@ -31,35 +36,20 @@ def terms(progress: pd.DataFrame) -> list[str]:
     return lines
 
 
-def rows(experiment: Path) -> list[str]:
-    """The Markdown table."""
-    config = read_yaml(experiment / "config.yaml")
+def table(experiment: Path) -> str:
+    """The Markdown table: a row for each subset and method."""
+    recipes = read_resolved(experiment / "config.yaml").recipes
     summary = pd.read_csv(experiment / "tables" / "summary.csv")
-    lines = [
-        "| subset | method | Dice WT | TC | ET | segmentation loss, start → end | distillation terms |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for (subset, method), part in summary.groupby(["modalities", "method"], sort=False):
+        training = Training(method, recipes[method].trained_modalities(subset), 0, 0)
+        progress = pd.read_csv(experiment / training.path(f"{MODEL}/{FOLD}/progress.csv"))
+        loss = progress[f"seg_{recipes[method].role}"]
         dice = part.set_index("region")["dice_mean"]
-        trained_on = {"given": subset}.get(config["recipes"][method]["modalities"], "t1+t1ce+t2+flair")
-        progress = pd.read_csv(experiment / "models" / method / trained_on / "seed0" / "fold_0" / "progress.csv")
-        role = "teacher" if config["recipes"][method]["role"] == "teacher" else "student"
-        seg = progress[f"seg_{role}"]
-        lines.append(
-            f"| {subset} | {method} | "
-            + " | ".join(f"{dice[region]:.3f}" for region in ("WT", "TC", "ET"))
-            + f" | {seg.iloc[0]:.3f} → {seg.iloc[-1]:.3f} | {'<br>'.join(terms(progress)) or '–'} |"
-        )
-    return lines
-
-
-def main(experiment: Path, page: Path) -> None:
-    """Replace what stands between the markers."""
-    text = page.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    write_text(page, before + START + "\n" + "\n".join(rows(experiment)) + "\n" + END + after)
+        change = f"{loss.iloc[0]:.3f} → {loss.iloc[-1]:.3f}"
+        rows.append([subset, method, *(number(dice[r]) for r in REGIONS), change, "<br>".join(terms(progress)) or "–"])
+    return markdown_table(HEADER, rows)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    replace_between(Path(sys.argv[2]), "methods", table(Path(sys.argv[1])))

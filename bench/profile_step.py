@@ -2,9 +2,9 @@
 
     python bench/profile_step.py [--steps 40] [--tiny] [--device cpu]
 
-Each column is a trainer in this process, so that all of them keep freed memory as ours do; they take steps in turn.
-Medians in ms. Parts are timed from outside, by functions put around nnU-Net's own and ours, with the device waited
-for at both ends of each part.
+Each column is a trainer in this process, so that all of them keep freed memory as this project's do; they take steps in
+turn. Medians in ms. Wrappers around the functions of nnU-Net and of this project time the parts; each waits for the
+device at its start and end.
 """
 
 import argparse
@@ -16,35 +16,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from crossmodal.distill import features as taps
-from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.domain import ALL
-from crossmodal.train import loading
-from crossmodal.train.seeds import seed_everything
-from measure import device_name
+from dataset import demo_data
+from measure import device_name, markdown_table
 from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from parties import STOCK_OPTIONS, budget_of, build, stepper
-from run import SUBSET, demo_data
+from processes import STOCK_OPTIONS, Setup, budget_of, build, stepper
+from run import SUBSET
 from threadpoolctl import threadpool_limits
+
+from crossmodal.distill import features as taps
+from crossmodal.train import loading
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train.seeds import seed_everything
 
 PARTS = ("load", "augment", "forward", "loss", "backward", "optimiser", "rest")
 
 
 class Clock:
-    """Seconds of each part of the step that is being taken."""
+    """Seconds of each part of the current step."""
 
     def __init__(self, device: str) -> None:
         self.device, self.seconds, self.inside = device, dict.fromkeys(PARTS, 0.0), []
 
     def now(self) -> float:
-        """The time, once the device has done what it was given."""
+        """The time, once the device has finished its work."""
         if self.device == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
     def around(self, part: str, function: Callable) -> Callable:
-        """The function, its time counted for the part; what is timed inside it is not counted twice."""
+        """The function, which adds its time to the part; time of parts inside it is counted for those alone."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             start = self.now()
@@ -63,7 +64,7 @@ class Clock:
 def watch(trainer: nnUNetTrainer, clock: Clock) -> Callable[[], float]:
     """A step of the trainer, its parts timed."""
     loader = getattr(trainer.dataloader_train, "data_loader", None)
-    if loader is not None:  # with worker processes there is only the waiting for them
+    if loader is not None:  # of worker processes only the waiting time is known
         loader.transforms = _Called(clock.around("augment", loader.transforms))
     limits = loading.limited_threads if isinstance(trainer, DistillationTrainer) else threadpool_limits
     trainer.dataloader_train = _Timed(trainer.dataloader_train, clock, limits)
@@ -94,7 +95,7 @@ class _Timed:
 def profile(trainers: dict[str, nnUNetTrainer], steps: int, device: str, warm_up: int) -> dict[str, dict[str, float]]:
     """Median ms of each part, by trainer."""
     clock = Clock(device)
-    # Of the whole process: whoever's step it is, is being timed.
+    # These are of the whole process, so they time whichever trainer takes a step.
     torch.Tensor.backward = clock.around("backward", torch.Tensor.backward)
     torch.nn.utils.clip_grad_norm_ = clock.around("optimiser", torch.nn.utils.clip_grad_norm_)
     taps.forward = clock.around("forward", taps.forward)
@@ -114,24 +115,22 @@ def profile(trainers: dict[str, nnUNetTrainer], steps: int, device: str, warm_up
     return medians
 
 
-def parties(dataset: Path, budget: str, device: str) -> dict[str, dict]:
+def setups(dataset: Path, budget: str, device: str) -> dict[str, Setup]:
     """What is profiled."""
     plain, fast = budget_of(budget, device, **STOCK_OPTIONS), budget_of(budget, device)
     common = {"dataset": str(dataset), "device": device}
     return {
-        "stock nnU-Net": common | {"kind": "stock", "budget": plain},
-        "teacher": common | {"kind": "ours", "method": "teacher", "subset": ALL, "budget": plain},
-        "teacher, demo": common | {"kind": "ours", "method": "teacher", "subset": ALL, "budget": fast},
-        "choi2023, demo": common | {"kind": "ours", "method": "choi2023", "subset": SUBSET, "budget": fast},
+        "stock nnU-Net": Setup(budget=plain, **common),
+        "teacher": Setup(method="teacher", budget=plain, **common),
+        "teacher, demo": Setup(method="teacher", budget=fast, **common),
+        "choi2023, demo": Setup(method="choi2023", subset=SUBSET, budget=fast, **common),
     }
 
 
 def table(medians: dict[str, dict[str, float]]) -> str:
     """The medians as a Markdown table."""
-    lines = ["| ms | " + " | ".join(medians) + " |", "|---|" + "---|" * len(medians)]
-    for part in (*PARTS, "whole step"):
-        lines.append(f"| {part} | " + " | ".join(f"{column[part]:.1f}" for column in medians.values()) + " |")
-    return "\n".join(lines)
+    rows = [[part, *(f"{column[part]:.1f}" for column in medians.values())] for part in (*PARTS, "whole step")]
+    return markdown_table(["ms", *medians], rows)
 
 
 def main() -> None:
@@ -139,15 +138,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--tiny", action="store_true", help="seconds: to see that it runs; its figures mean nothing")
+    parser.add_argument("--tiny", action="store_true", help="seconds, to see that it runs; the times mean nothing")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="crossmodal-bench-") as name:
         folder = Path(name)
         _, budget = demo_data(folder, given.tiny)
         trainers = {}
-        for number, (label, party) in enumerate(parties(folder / "nnunet", budget, given.device).items()):
+        for number, (label, setup) in enumerate(setups(folder / "nnunet", budget, given.device).items()):
             (folder / str(number)).mkdir()
-            trainers[label] = build(party, folder / str(number))
+            trainers[label] = build(setup, folder / str(number))
         medians = profile(trainers, 2 if given.tiny else given.steps, given.device, 1 if given.tiny else 5)
     print(f"{device_name() if given.device == 'cpu' else torch.cuda.get_device_name()}; budget {budget}\n")
     print(table(medians))

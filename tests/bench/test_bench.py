@@ -1,4 +1,4 @@
-"""The benchmarks run, hold results against the peer's before they time it, and write what readers expect."""
+"""The benchmarks run, compare their results with the peer's, and write what readers expect."""
 
 import json
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossmodal.data import STEP_TIMES
+from crossmodal.experiment.budget import load_budget
 from tests.conftest import REPOSITORY
 
 BENCH = REPOSITORY / "bench"
@@ -22,7 +24,7 @@ def bench_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_script(name: str, *options: str) -> str:
-    # other tests of this process leave nnU-Net's variables behind; its planner stops at nnUNet_n_proc_DA=0
+    # Other tests of this process set nnU-Net's variables; its planner fails where nnUNet_n_proc_DA is 0.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
     command = [sys.executable, str(BENCH / name), "--tiny", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -65,17 +67,30 @@ def test_gpu_script_on_a_cpu(tmp_path: Path) -> None:
     assert "| frozen | bf16 | off | loaded |" in shown
 
 
-def test_readme_keeps_what_is_outside_the_markers(tmp_path: Path) -> None:
+def test_the_table_stands_between_the_readme_s_markers(tmp_path: Path) -> None:
     from measure import entry
-    from run import BEGIN, END, write_readme
+    from run import write_readme
 
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    text = (BENCH / "README.md").read_text()
+    readme.write_text(text)
     peaks = {"ours_peak_mb": 1, "peer_peak_mb": 2}
     write_readme(readme, {"joint_vs_sum": entry([1.0, 3.0], [2.0, 4.0], measured="2026-01-01", **peaks)})
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n")
-    assert "old" not in text and "| `joint_vs_sum` | 0.67 | ≤ 0.95 |" in text
+    before, after = text.split("<!-- measured:start -->")[0], text.split("<!-- measured:end -->")[1]
+    table = readme.read_text().removeprefix(before).removesuffix(after)
+    assert table.startswith("<!-- measured:start -->\nMeasured 2026-01-01 by `make bench` on: cpu")
+    assert "| `joint_vs_sum` | 0.67 | ≤ 0.95 |" in table and "student_vs_stock" not in table
+    assert "<!-- gpu:start -->" in after
+
+
+def test_the_library_s_step_times_name_what_cost_reads() -> None:
+    from run import EVERY
+
+    entries = json.loads(STEP_TIMES.read_text())
+    assert set(entries) <= set(EVERY)
+    for row in entries.values():
+        assert set(row) >= FIELDS
+        load_budget(row["budget"])
 
 
 def test_an_entry_is_the_ratio_of_medians_with_the_spread_of_pairs() -> None:
@@ -100,10 +115,14 @@ def test_turns_change_their_order_and_the_warm_up_is_not_counted() -> None:
             order.append(self.name)
             self.times.append(float(len(order)))
 
+        def end(self) -> None:
+            order.append("end")
+
     order: list[str] = []
-    parties = [Recorder("a"), Recorder("b")]
-    take_turns(parties, 2, 4)
-    assert [len(party.times) for party in parties] == [4, 4]
+    processes = [Recorder("a"), Recorder("b")]
+    take_turns(processes, 2, 4)
+    assert [len(process.times) for process in processes] == [4, 4]
+    assert order[12:] == ["end", "end"]
     rounds = ["".join(order[start : start + 2]) for start in range(0, 12, 2)]
     assert rounds.count("ab") == rounds.count("ba") == 3
 

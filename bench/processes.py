@@ -1,0 +1,145 @@
+"""Trainers to measure: this project's and stock nnU-Net's, ready for their first step, on the same data.
+
+    python bench/processes.py '{"method": "teacher", ...}'      one of them, which takes a step for each line on stdin
+
+Each trainer runs in its own process, so that its peak memory is its own, and takes steps in turn with the others.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import BenchProcess, answers_only, serve
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from crossmodal.device import keep_freed_memory, resolved_precision
+from crossmodal.domain import ALL, MODALITIES, parse_subset
+from crossmodal.experiment import recipe as recipes
+from crossmodal.experiment.budget import Budget, load_budget
+from crossmodal.experiment.validation import Model
+from crossmodal.nnunet.plans import CONFIGURATION
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train.job import read_dataset
+from crossmodal.train.loading import switch_off_benchmark
+from crossmodal.train.seeds import derive_seed, fix_arithmetic, seed_everything
+
+SEED = 0
+STOCK_OPTIONS = {"precision": "default", "memory_format": "contiguous", "compile": False}
+
+
+class Setup(Model):
+    """A trainer to measure: this project's for a method and a subset; stock nnU-Net where no method is given."""
+
+    dataset: str
+    budget: Budget
+    method: str | None = None
+    subset: str = ALL
+    device: str = "cpu"
+
+    def process(self, name: str, scratch: Path) -> BenchProcess:
+        """This trainer in a process of its own."""
+        return BenchProcess(name, "processes.py", self.plain(), scratch)
+
+
+def budget_of(name: str, device: str, **changes: Any) -> Budget:
+    """A budget with changes, its precision resolved as a training on the device would."""
+    budget = load_budget(name).replaced(**changes)
+    return budget.replaced(precision=resolved_precision(budget.precision, device))
+
+
+class StockTrainer(nnUNetTrainer):
+    """Stock nnU-Net with the random stream of this project's `teacher`, so that losses must be equal.
+
+    Its blur does not choose its method by timing, as in this project's trainer: that makes two runs differ.
+    """
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        seed_everything(derive_seed(SEED, "batches"))
+        return super().get_dataloaders()
+
+    @staticmethod
+    def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
+        transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
+        switch_off_benchmark(transforms)
+        return transforms
+
+    def plot_network_architecture(self) -> None:
+        """Nothing: it needs hiddenlayer, and is not part of a step."""
+
+
+def stock(setup: Setup, scratch: Path) -> StockTrainer:
+    """Stock nnU-Net on the dataset's plans, with the weights that this project's trainer starts from."""
+    budget = setup.budget
+    plans, dataset_json, _ = read_dataset(Path(setup.dataset))
+    torch.set_num_threads(budget.threads)
+    os.environ |= {"nnUNet_results": str(scratch), "nnUNet_n_proc_DA": str(budget.loader_workers)}
+    os.environ["nnUNet_compile"] = str(budget.compile)
+    device = torch.device(setup.device)
+    trainer = StockTrainer(plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, device)
+    trainer.print_to_log_file = lambda *_args, **_kwargs: None
+    trainer.num_epochs = budget.epochs
+    torch.manual_seed(derive_seed(SEED, "teacher", *MODALITIES))
+    trainer.initialize()
+    return trainer
+
+
+def ours(setup: Setup, scratch: Path) -> DistillationTrainer:
+    """This project's trainer for a method; a teacher that is trained beforehand has its initial weights."""
+    keep_freed_memory()  # as `crossmodal train` does
+    plans, dataset_json, _ = read_dataset(Path(setup.dataset))
+    recipe = recipes.load(setup.method)
+    settings = {"method": setup.method, "recipe": recipe.plain(), "students": [setup.subset]}
+    settings |= {"seed": SEED, "budget": setup.budget.plain()}
+    device = torch.device(setup.device)
+    trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, 0, dataset_json, device)
+    trainer.open_output(scratch, {})
+    trainer.initialize()
+    needed = recipe.teacher_before(setup.subset)
+    if needed:
+        modalities = parse_subset(needed[1])
+        weights = trainer.build("teacher", modalities).state_dict()
+        trainer.set_teacher(weights, modalities, recipes.load(needed[0]))
+    return trainer
+
+
+def build(setup: Setup, scratch: Path) -> nnUNetTrainer:
+    """The trainer of a setup, in training mode before its first step; `scratch` is its folder."""
+    fix_arithmetic(torch.device(setup.device), False)
+    trainer = ours(setup, scratch) if setup.method else stock(setup, scratch)
+    with redirect_stdout(None):
+        trainer.on_train_start()
+        trainer.on_epoch_start()
+    trainer.on_train_epoch_start()
+    return trainer
+
+
+def stepper(trainer: nnUNetTrainer) -> Callable[[], float]:
+    """A function that takes one whole step of a trainer as its own loop does, and returns the loss."""
+
+    def one_of_stock() -> float:
+        return float(trainer.train_step(next(trainer.dataloader_train))["loss"])
+
+    def one_of_ours() -> float:
+        if trainer.step_in_epoch == trainer.num_iterations_per_epoch:  # a new epoch: its first step does more
+            trainer.step_in_epoch = 0
+        trainer._one_step()
+        return float(trainer.train_outputs[-1]["loss"])
+
+    return one_of_ours if isinstance(trainer, DistillationTrainer) else one_of_stock
+
+
+def main() -> None:
+    """Read the setup from the command line, and take a step on each request."""
+    given = json.loads(sys.argv[1])
+    scratch = Path(given.pop("scratch"))
+    answers_only()
+    serve(stepper(build(Setup.parse(given, "bench"), scratch)))
+
+
+if __name__ == "__main__":
+    main()
