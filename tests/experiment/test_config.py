@@ -110,6 +110,9 @@ def test_version_0_1_recorded_the_same_keys_and_values() -> None:
 def test_another_recipe_is_drift_and_another_title_is_none(tmp_path: Path) -> None:
     recorded = resolved(budget="smoke", methods="student,choi2023").plain()
     recorded["recipes"]["choi2023"] |= {"title": "Another", "choice": []}
+    recorded["budget_settings"]["title"] = "another"
+    recorded["external"] = [{"name": "elsewhere", "path": "/not/on/this/machine", "release": "auto"}]
+    recorded["cohorts"].append("elsewhere")
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(recorded))
     refuse_drift(tmp_path)
     recorded["recipes"]["choi2023"]["distill"][0]["weight"] = 3

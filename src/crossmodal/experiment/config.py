@@ -10,6 +10,7 @@ from crossmodal.cohort.lock import read_lock
 from crossmodal.domain import RELEASES, all_subsets, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget, load_budget
+from crossmodal.experiment.layout import CASES
 from crossmodal.experiment.recipe import Recipe, load_all
 from crossmodal.experiment.validation import Model, read_yaml
 
@@ -167,7 +168,9 @@ class Resolved(Config):
         return [Path(self.methods_folder)] if self.methods_folder else []
 
 
-def resolve(given: dict[str, Any], where: str = "config", results: Path | None = None) -> Resolved:
+def resolve(
+    given: dict[str, Any], where: str = "config", results: Path | None = None, check_paths: bool = True
+) -> Resolved:
     """The resolved config of an experiment, from what config files and the command line gave.
 
     Args:
@@ -175,6 +178,7 @@ def resolve(given: dict[str, Any], where: str = "config", results: Path | None =
         where: named in messages.
         results: the folder of experiments. The images need not be there for an experiment in it whose cohort was
             read already: one that was restored on another machine.
+        check_paths: whether the data must be there at all.
 
     Raises:
         UserError: an unknown key, method, modality or budget, a wrong type, a missing path.
@@ -207,7 +211,7 @@ def resolve(given: dict[str, Any], where: str = "config", results: Path | None =
     resolved = resolved.replaced(
         recipes=recipes, cohorts=cohorts, experiment=config.experiment or _experiment_name(config)
     )
-    if results is None or not (results / resolved.experiment / "cohort" / "cases.csv").exists():
+    if check_paths and not (results and (results / resolved.experiment / CASES).exists()):
         _check_paths(resolved)
     return resolved
 

@@ -1,5 +1,6 @@
 """A recorded config against today's: one experiment folder holds results of one config."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,9 @@ def refuse_drift(experiment: Path) -> None:
         UserError: listing each difference.
     """
     recorded = read_yaml(experiment / "config.yaml")
-    for recipe in recorded.get("recipes", {}).values():
-        for words in FOR_READERS:  # another title or citation is the same method
-            recipe.pop(words, None)
     given = {key: value for key, value in recorded.items() if key in Config.model_fields}
-    now = resolve(given, str(experiment / "config.yaml"), experiment.parent).plain()
+    now = resolve(given, str(experiment / "config.yaml"), check_paths=False).plain()
+    recorded = _without_words(recorded)
     different = differences(recorded, _keys_of(recorded, now))
     if different:
         lines = "\n".join(f"  {line}" for line in different)
@@ -43,6 +42,15 @@ def refuse_drift(experiment: Path) -> None:
             f"{experiment}: was made by another version of this workflow:\n{lines}\n"
             f"Check out the commit that published it, or change the recipe or budget back."
         )
+
+
+def _without_words(config: dict) -> dict:
+    """Without what is for readers: another title or citation is the same budget or method."""
+    config = deepcopy(config)
+    for part in (config.get("budget_settings") or {}, *(config.get("recipes") or {}).values()):
+        for words in FOR_READERS:
+            part.pop(words, None)
+    return config
 
 
 def _keys_of(recorded: Any, now: Any) -> Any:
@@ -63,7 +71,7 @@ def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
     before = experiment / "config.yaml"
     if not before.exists():
         return
-    found, wanted = read_yaml(before), resolved.plain()
+    found, wanted = _without_words(read_yaml(before)), _without_words(resolved.plain())
     different = [line for key in FIXED for line in differences(found.get(key), wanted[key], key)]
     if different:
         lines = "\n".join(f"  {line}" for line in different)
