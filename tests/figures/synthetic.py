@@ -269,7 +269,15 @@ def draw_panels(folder: Path, rng, methods, subset: str, per_case: pd.DataFrame)
                 rows.append(
                     {"rank": rank, "cohort": per_case.cohort.iloc[0], "case": per_case.case.iloc[0], "role": role}
                     | {"method": method, "modalities": given_to(method, subset)}
-                    | {"seed": 0, "fold": 0, "slice": 30, "row_mm": 3.0, "column_mm": 3.0, **scores}
+                    | {
+                        "seed": 0,
+                        "fold": 0,
+                        "slice": 30,
+                        "row_mm": 3.0,
+                        "column_mm": 3.0,
+                        "ranked_by": "student",
+                        **scores,
+                    }
                 )
     np.savez_compressed(folder / "panels.npz", **arrays)
     pd.DataFrame(rows).to_csv(folder / "panels.csv", index=False)

@@ -19,7 +19,7 @@ from crossmodal import figures
 from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.figures import style
 
-ALL_METHODS = tuple(style.METHOD_COLOURS)
+ALL_METHODS = tuple(style.LOOKS)
 VARIANTS = {
     "demo": {"cohorts": ("phantom-a",), "seeds": (0,)},
     "usual": {"subsets": ("t1ce+flair", "t2")}
@@ -189,7 +189,7 @@ def test_importing_and_drawing_leave_matplotlib_and_the_environment_alone(drawn,
 
 
 def test_colours_of_methods_can_be_told_apart():
-    signs = [(style.method_colour(m), style.method_marker(m)) for m in ALL_METHODS]
+    signs = [style.look(method) for method in ALL_METHODS]
     assert len(set(signs)) == len(signs)
     # Machado et al. 2009, severity 1, on linear RGB: what the colour-blind see of methods with the same marker.
     blind = {
@@ -205,8 +205,8 @@ def test_colours_of_methods_can_be_told_apart():
 
 
 def test_a_method_of_ones_own_keeps_its_colour():
-    assert style.method_colour("my_method") == style.method_colour("my_method")
-    assert style.method_colour("my_method") not in (style.method_colour("student"), style.method_colour("teacher"))
+    assert style.look("my_method") == ("#009E73", "h")
+    assert style.look("my_method")[0] not in (style.look("student")[0], style.look("teacher")[0])
 
 
 def test_a_position_has_six_decimals():

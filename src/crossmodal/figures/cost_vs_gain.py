@@ -5,17 +5,7 @@ import pandas as pd
 from crossmodal.domain import ALL, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.experiment.runs import STUDENT
-from crossmodal.figures.style import (
-    INK,
-    ONE_COLUMN,
-    SMALL,
-    Drawing,
-    legend_below,
-    method_colour,
-    method_handles,
-    method_marker,
-    new_figure,
-)
+from crossmodal.figures.style import INK, ONE_COLUMN, SMALL, Drawing, legend_below, look, method_handles, new_figure
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Cost against gain"
@@ -30,7 +20,7 @@ def draw(results: Results) -> Drawing:
     axes = figure.subplots()
     axes.axhline(0, color=INK, lw=0.8)
     for p in points.itertuples():
-        colour, marker = method_colour(p.method), method_marker(p.method)
+        colour, marker = look(p.method)
         if p.with_teacher > p.own:
             axes.plot([p.own, p.with_teacher], [p.gain] * 2, color=colour, lw=0.8, linestyle=":")
             axes.plot(p.with_teacher, p.gain, marker, ms=5.5, mfc="white", mec=colour)

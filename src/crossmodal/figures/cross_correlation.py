@@ -26,7 +26,7 @@ def draw(results: Results) -> Drawing:
         raise MissingDataError("no network was trained with Barlow Twins, or its matrices were not kept.")
     order = {m: i for i, m in enumerate(results.config.methods)}
     # The subset in focus first, then the config's order of methods: three rows can be read in one column.
-    found.sort(key=lambda f: (f[1] != focus(results), order.get(f[0], 99), f[0]))
+    found.sort(key=lambda f: (f[1] != results.focus_subset, order.get(f[0], 99), f[0]))
     shown = found[:MOST_ROWS]
     figure = new_figure(ONE_COLUMN, 1.75 * len(shown) + 0.25)
     panels = figure.subplots(len(shown), 2, squeeze=False)
@@ -44,14 +44,6 @@ def draw(results: Results) -> Drawing:
     bar.set_label("Correlation")
     bar.outline.set_linewidth(0)
     return Drawing(figure, caption(shown, len(found)), alt(shown))
-
-
-def focus(results: Results) -> str:
-    """The subset in focus, or none when nothing is scored yet."""
-    try:
-        return results.focus_subset
-    except MissingDataError:
-        return ""
 
 
 def diagonal(matrix: np.ndarray) -> tuple[float, float]:

@@ -4,18 +4,7 @@ import numpy as np
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import (
-    INK,
-    ONE_COLUMN,
-    PALE,
-    SMALL,
-    TWO_COLUMNS,
-    Drawing,
-    method_colour,
-    method_marker,
-    new_figure,
-    x_grid,
-)
+from crossmodal.figures.style import INK, ONE_COLUMN, PALE, SMALL, TWO_COLUMNS, Drawing, look, new_figure, x_grid
 from crossmodal.wording import method_label, modalities_label, number, plural
 
 TITLE = "Dice by method"
@@ -60,10 +49,11 @@ def draw_panel(axes, results: Results, subset: str, region: str, label: bool) ->
         axes.plot(*zip(*line, strict=True), color=PALE, linewidth=0.5, alpha=faint, zorder=1)
     for y, method in enumerate(methods):
         axes.plot(paired[method], np.full(len(paired[method]), y), ".", ms=2.5, alpha=0.6, mew=0, zorder=2)
-        axes.lines[-1].set_color(method_colour(method))
+        colour, marker = look(method)
+        axes.lines[-1].set_color(colour)
         for row in results.at(summary, method, subset).itertuples():
             axes.plot([row.dice_ci_low, row.dice_ci_high], [y + 0.25] * 2, color=INK, lw=1.2, zorder=3)
-            axes.plot(row.dice_mean, y + 0.25, method_marker(method), color=method_colour(method), ms=4.5, zorder=4)
+            axes.plot(row.dice_mean, y + 0.25, marker, color=colour, ms=4.5, zorder=4)
             axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.5)
     axes.set_yticks(range(len(methods)), [method_label(m) for m in methods] if label else [""] * len(methods))
     axes.set_ylim(len(methods) - 0.4, -0.6)

@@ -5,17 +5,7 @@ import pandas as pd
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import (
-    INK,
-    ONE_COLUMN,
-    SMALL,
-    TWO_COLUMNS,
-    Drawing,
-    method_colour,
-    method_marker,
-    new_figure,
-    x_grid,
-)
+from crossmodal.figures.style import INK, ONE_COLUMN, SMALL, TWO_COLUMNS, Drawing, look, new_figure, x_grid
 from crossmodal.wording import enumerate_words, estimate, method_label, modalities_label, number, plural
 
 TITLE = "Gain over the student alone"
@@ -61,7 +51,7 @@ def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], se
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, (method, subset) in enumerate(rows):
         mine = table[table.method == method]
-        colour, marker = method_colour(method), method_marker(method)
+        colour, marker = look(method)
         if subset is None:
             axes.plot(mine.dice_gain, np.full(len(mine), y + 0.22), ".", color=colour, ms=3, mew=0, alpha=0.6)
             axes.plot(mine.dice_gain.mean(), y, marker, color=colour, ms=5, zorder=3)

@@ -4,16 +4,7 @@ import numpy as np
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import (
-    GREY,
-    TWO_COLUMNS,
-    Drawing,
-    legend_below,
-    method_colour,
-    method_handles,
-    method_marker,
-    new_figure,
-)
+from crossmodal.figures.style import GREY, TWO_COLUMNS, Drawing, legend_below, look, method_handles, new_figure
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Within and across cohorts"
@@ -52,10 +43,10 @@ def draw_panel(axes, results: Results, methods: list[str], subset: str, external
         intra, cross = results.at(here, method, subset), results.at(there, method, subset)
         if intra.empty or cross.empty:
             continue
-        a, b, colour = intra.iloc[0], cross.iloc[0], method_colour(method)
+        a, b, (colour, marker) = intra.iloc[0], cross.iloc[0], look(method)
         axes.plot([a.dice_ci_low, a.dice_ci_high], [b.dice_mean] * 2, color=colour, lw=0.7, alpha=0.6, zorder=2)
         axes.plot([a.dice_mean] * 2, [b.dice_ci_low, b.dice_ci_high], color=colour, lw=0.7, alpha=0.6, zorder=2)
-        axes.plot(a.dice_mean, b.dice_mean, method_marker(method), color=colour, ms=5, zorder=3)
+        axes.plot(a.dice_mean, b.dice_mean, marker, color=colour, ms=5, zorder=3)
         axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.4)
     axes.grid()
 

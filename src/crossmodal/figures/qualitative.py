@@ -76,7 +76,7 @@ def caption(rows, given: list[str]) -> str:
     """The rule, which cases they are, and which run is shown."""
     cases = rows.drop_duplicates("rank")
     named = enumerate_words([f"{r.rank} {r.case}" for r in cases.itertuples()])
-    ranked_by = method_label(str(cases.ranked_by.iloc[0]) if "ranked_by" in cases else "student")
+    ranked_by = method_label(str(cases.ranked_by.iloc[0]))
     first = rows.iloc[0]
     return (
         f"Held-out cases of {first.cohort}, ranked by the mean Dice over WT, TC and ET of {ranked_by}: {named}. "

@@ -22,38 +22,22 @@ FOOTER_IN = 0.17
 LEGEND_ROW_IN = 0.16
 
 GREY, INK, PALE = "#777777", "#222222", "#d9d9d9"
-# Okabe and Ito's palette first (safe for the common colour blindnesses), then Tol's muted one.
-METHOD_COLOURS = {
-    "student": "#666666",
-    "teacher": "#000000",
-    "choi2023": "#0072B2",
-    "choi2023_two_stage": "#56B4E9",
-    "rahimpour2022": "#D55E00",
-    "dong2025": "#009E73",
-    "dong2025_crossmodal": "#44AA99",
-    "hinton2015": "#E69F00",
-    "romero2015": "#CC79A7",
-    "zagoruyko2017": "#882255",
-    "hu2020": "#999933",
-    "wang2023": "#332288",
-    "modality_dropout": "#AA4499",
-    "modality_dropout_distilled": "#CC6677",
-}
-METHOD_MARKERS = {
-    "student": "s",
-    "teacher": "D",
-    "choi2023": "o",
-    "choi2023_two_stage": "o",
-    "rahimpour2022": "^",
-    "dong2025": "v",
-    "dong2025_crossmodal": "v",
-    "hinton2015": "P",
-    "romero2015": "X",
-    "zagoruyko2017": "p",
-    "hu2020": "<",
-    "wang2023": ">",
-    "modality_dropout": "h",
-    "modality_dropout_distilled": "h",
+# Okabe and Ito's palette first (safe for the common colour blindnesses), then Tol's muted one; and a marker each.
+LOOKS = {
+    "student": ("#666666", "s"),
+    "teacher": ("#000000", "D"),
+    "choi2023": ("#0072B2", "o"),
+    "choi2023_two_stage": ("#56B4E9", "o"),
+    "rahimpour2022": ("#D55E00", "^"),
+    "dong2025": ("#009E73", "v"),
+    "dong2025_crossmodal": ("#44AA99", "v"),
+    "hinton2015": ("#E69F00", "P"),
+    "romero2015": ("#CC79A7", "X"),
+    "zagoruyko2017": ("#882255", "p"),
+    "hu2020": ("#999933", "<"),
+    "wang2023": ("#332288", ">"),
+    "modality_dropout": ("#AA4499", "h"),
+    "modality_dropout_distilled": ("#CC6677", "h"),
 }
 REGION_COLOURS = {"WT": "#009E73", "TC": "#E69F00", "ET": "#CC79A7"}
 
@@ -107,23 +91,24 @@ def settings() -> Iterator[None]:
         yield
 
 
-def method_colour(method: str) -> str:
-    """The method's colour: the same in every figure and results, also for a method of one's own."""
-    spare = list(METHOD_COLOURS.values())[2:]
-    return METHOD_COLOURS.get(method) or spare[zlib.crc32(method.encode()) % len(spare)]
+def look(method: str) -> tuple[str, str]:
+    """The method's colour and marker: the same in every figure and experiment, also for a method of one's own.
 
-
-def method_marker(method: str) -> str:
-    """The method's marker, so that colour is never the only sign."""
-    return METHOD_MARKERS.get(method) or "o^v<>PXhp*"[zlib.crc32(method.encode()) % 10]
+    With a marker, colour is never the only sign.
+    """
+    if method in LOOKS:
+        return LOOKS[method]
+    spare, number = [colour for colour, _ in LOOKS.values()][2:], zlib.crc32(method.encode())
+    return spare[number % len(spare)], "o^v<>PXhp*"[number % 10]
 
 
 def method_handles(methods: list[str], **line: Any) -> list[Line2D]:
     """What a legend shows for each method: its marker and colour; `line` holds further properties."""
-    return [
-        Line2D([], [], **{"ls": "none"} | line, marker=method_marker(m), color=method_colour(m), label=method_label(m))
-        for m in methods
-    ]
+    handles = [Line2D([], [], **{"ls": "none"} | line, label=method_label(method)) for method in methods]
+    for handle, method in zip(handles, methods, strict=True):
+        colour, marker = look(method)
+        handle.set(color=colour, marker=marker)
+    return handles
 
 
 def new_figure(width: float, height: float, legend_rows: int = 0) -> Figure:

@@ -8,16 +8,7 @@ import pandas as pd
 
 from crossmodal.domain import ALL
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import (
-    ONE_COLUMN,
-    TWO_COLUMNS,
-    Drawing,
-    legend_below,
-    method_colour,
-    method_handles,
-    method_marker,
-    new_figure,
-)
+from crossmodal.figures.style import ONE_COLUMN, TWO_COLUMNS, Drawing, legend_below, look, method_handles, new_figure
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Training curves by loss term"
@@ -101,12 +92,12 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
     seen: dict[str, int] = {}
     for line in lines:
         number = seen[line["method"]] = seen.get(line["method"], -1) + 1
-        table, colour = line["table"], method_colour(line["method"])
+        table, (colour, marker) = line["table"], look(line["method"])
         mean = table.mean(axis=1)
         # Markers at a few epochs, not the same for each line, so that colour is not the only sign.
         step = max(1, len(table) // 5)
         some = (len(seen) * 3 % step, step)
-        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=method_marker(line["method"]))
+        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=marker)
         axes.lines[-1].set(markersize=3, markevery=some)
         if table.shape[1] > 1:
             axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0)

@@ -5,7 +5,7 @@ import pandas as pd
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.experiment.runs import STUDENT
-from crossmodal.figures.style import GREY, INK, SMALL, TWO_COLUMNS, Drawing, method_colour, new_figure
+from crossmodal.figures.style import GREY, INK, SMALL, TWO_COLUMNS, Drawing, look, new_figure
 from crossmodal.wording import enumerate_words, estimate, interval, method_label, modalities_label, number, plural
 
 TITLE = "Volume agreement"
@@ -29,7 +29,7 @@ def draw(results: Results) -> Drawing:
     panels = figure.subplots(3, len(methods), squeeze=False, sharex="row", sharey="row")
     for j, method in enumerate(methods):
         for i, region in enumerate(REGIONS):
-            draw_panel(panels[i, j], volumes[method, region], method_colour(method), narrow)
+            draw_panel(panels[i, j], volumes[method, region], look(method)[0], narrow)
         panels[0, j].set_title(method_label(method), pad=22 if narrow else None)
         panels[2, j].set_xlabel("Mean of both volumes, ml")
     for i, region in enumerate(REGIONS):
