@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+
+from crossmodal.experiment.budget import Budget
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAPERS = sorted((REPOSITORY / "workflow" / "papers").glob("*.yaml"))
@@ -29,6 +32,11 @@ TINY_BUDGET = {
     "memory_gb": 1,
     "runtime_hours": 0.1,
 }
+
+
+def tiny_budget(**changes: Any) -> Budget:
+    """TINY_BUDGET with other values."""
+    return Budget.parse(TINY_BUDGET | changes, "tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,11 +71,11 @@ def tiny_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny_cases: Path) -> Path:
     """The preprocessed nnU-Net dataset of `tiny_cases`, for TINY_BUDGET. Never write into it."""
-    from crossmodal.evaluate.score import read_cases
+    from crossmodal.cohort.cases_csv import read_cases
     from crossmodal.nnunet.dataset import build
 
     out = tiny_cases.parent / "nnunet"
-    build(read_cases(tiny_cases), out, TINY_BUDGET)
+    build(read_cases(tiny_cases), out, tiny_budget())
     return out
 
 

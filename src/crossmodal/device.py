@@ -11,10 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from crossmodal.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 # mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -143,6 +147,24 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, -1)
         mallopt(M_MMAP_MAX, 0)
+
+
+def fix_arithmetic(device: "torch.device", deterministic: bool) -> None:
+    """Choose between the GPU kernels that are fastest and those that give the same bits every time.
+
+    On a CPU the bits are the same either way.
+
+    Args:
+        device: where networks run.
+        deterministic: whether to use deterministic kernels alone; where torch has none, it says so and stops.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = not deterministic
+        if deterministic:  # cuBLAS reads it when it is first used
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def resolved_precision(precision: str, device: str) -> str:

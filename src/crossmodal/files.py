@@ -1,16 +1,18 @@
-"""Writing files so that a final name never holds half of one."""
+"""Writing files so that a final name never holds half of one, by one process at a time."""
 
 import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from crossmodal.errors import UserError
 
@@ -87,6 +89,40 @@ def resumable_directory(path: str | Path, made_for: Any) -> Iterator[Path]:
     if path.exists():
         shutil.rmtree(path)
     partial.replace(path)
+
+
+@contextmanager
+def only_process(folder: Path, lock: Path, doing: str) -> Iterator[None]:
+    """Hold the lock of a folder; it ends with the process, however that ends.
+
+    Args:
+        folder: what is locked, for the message.
+        lock: the lock file, made when it is not there; the process that holds it is named beside it.
+        doing: what is being done to the folder, for the message.
+
+    Raises:
+        UserError: another process holds it, and the message names that process; or it cannot be written.
+    """
+    holder = lock.with_name(f"{lock.name}-holder")
+    held = FileLock(lock, timeout=0)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}")
+    except Timeout:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise UserError(
+            f"{folder}: is being {doing} by {who}; wait for it or stop it, then run the same command again"
+        ) from None
+    except OSError as error:
+        held.release()
+        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --out") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            holder.unlink(missing_ok=True)
+        held.release()
 
 
 def remove_half_written(folder: Path) -> None:

@@ -10,11 +10,12 @@ import nibabel as nib
 import pandas as pd
 import pytest
 import torch
-from crossmodal.errors import UserError
-from crossmodal.evaluate.score import read_cases
-from crossmodal.nnunet.predict import Predictor, predict_cases
-from interrupted import Killed, cut_off_at, run
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+from crossmodal.cohort.cases_csv import read_cases
+from crossmodal.errors import UserError
+from crossmodal.nnunet.predict import Predictor, predict_cases
+from tests.train.interrupted import Killed, cut_off_at, run
 
 CPU = torch.device("cpu")
 

@@ -10,9 +10,9 @@ import pytest
 from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.nnunet.dataset import build
 from crossmodal.publishing import dvc
-from tests.conftest import TINY_BUDGET
-from tests.distill.trainings import trained
+from tests.conftest import tiny_budget
 from tests.publishing.experiments import flip_a_byte, make_repository
+from tests.train.trainings import trained
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_a_later_training_leaves_a_published_model_as_it_was(repository: Path, t
 def test_a_dataset_built_again_leaves_published_arrays_as_they_were(repository: Path, tiny_cases: Path) -> None:
     cases = read_cases(tiny_cases)
     folder = repository / "results" / "x" / "nnunet"
-    build(cases, folder, TINY_BUDGET)
+    build(cases, folder, tiny_budget())
     cache, output = committed(repository, "nnunet/preprocessed")
-    build(cases, folder, TINY_BUDGET | {"spacing": [7, 7, 7]})
+    build(cases, folder, tiny_budget(spacing=[7, 7, 7]))
     assert damaged(cache, output) == []
 
 

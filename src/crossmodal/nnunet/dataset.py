@@ -15,10 +15,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from crossmodal.domain import to_internal
+from crossmodal.cohort.volumes import image_of
+from crossmodal.domain import MODALITIES, to_internal
 from crossmodal.errors import UserError
+from crossmodal.experiment.budget import Budget
 from crossmodal.files import sha256_of, write_json
-from crossmodal.domain import MODALITIES
+from crossmodal.nnunet.environment import environment
 from crossmodal.nnunet.plans import CONFIGURATION, PLANNERS, apply_budget, dataset_json
 from crossmodal.progress import track
 
@@ -30,15 +32,18 @@ FOREGROUND_VOXELS_OF_SMALL_BUDGETS = 1e6
 VOXELS_THAT_PAY_FOR_A_POOL = 5e8
 
 
-def build(cases: pd.DataFrame, out: Path, budget: dict, backbone: str = "plain", workers: int = 1) -> None:
+def build(cases: pd.DataFrame, out: Path, budget: Budget, backbone: str = "plain", workers: int = 1) -> None:
     """Write raw/, preprocessed/ and manifest.json under `out` for the training cases.
 
     Args:
         cases: rows of cases.csv; those with split "train" are used.
         out: the experiment's nnunet/ folder.
-        budget: resolved budget.
+        budget: the budget.
         backbone: plain, resenc_m or resenc_l.
         workers: processes that preprocess cases.
+
+    Raises:
+        UserError: there is no training case, or an image is missing.
     """
     train = cases[cases["split"] == "train"].sort_values("case")
     if train.empty:
@@ -48,10 +53,11 @@ def build(cases: pd.DataFrame, out: Path, budget: dict, backbone: str = "plain",
     (out / "manifest.json").unlink(missing_ok=True)
     # nnU-Net rewrites its JSON files in place, and published ones share their bytes with DVC's cache.
     shutil.rmtree(out / "preprocessed" / NAME, ignore_errors=True)
-    set_environment(out)
-    write_raw(train, out / "raw" / NAME)
-    plan(out, budget, backbone)
-    preprocess(out, workers)
+    folders = {"nnUNet_raw": out / "raw", "nnUNet_preprocessed": out / "preprocessed"}
+    with environment(**folders, nnUNet_n_proc_DA="1", nnUNet_def_n_proc="1"):
+        write_raw(train, out / "raw" / NAME)
+        plan(out, budget, backbone)
+        preprocess(out, workers)
     write_splits(train, out)
     write_json(
         out / "manifest.json",
@@ -59,11 +65,11 @@ def build(cases: pd.DataFrame, out: Path, budget: dict, backbone: str = "plain",
             "dataset_sha256": sha256_of(
                 [
                     train[["case", "fold", "release", "sha256"]].astype(str).values.tolist(),
-                    budget_data(budget),
+                    budget.dataset_fields(),
                     backbone,
                 ]
             ),
-            "budget": budget_data(budget),
+            "budget": budget.dataset_fields(),
             "cases": len(train),
             "folds": sorted({int(fold) for fold in train["fold"].dropna()}),
             "backbone": backbone,
@@ -82,26 +88,11 @@ def _require_files(cases: pd.DataFrame) -> None:
         )
 
 
-def budget_data(budget: dict) -> dict:
-    """The part of a budget that the preprocessed data depend on."""
-    return {key: budget[key] for key in ("spacing", "patch_size", "batch_size", "features")}
-
-
-def set_environment(dataset: Path) -> None:
-    """Point nnU-Net's environment variables at an experiment's dataset and keep it to this process."""
-    os.environ["nnUNet_raw"] = str((dataset / "raw").resolve())
-    os.environ["nnUNet_preprocessed"] = str((dataset / "preprocessed").resolve())
-    os.environ["nnUNet_n_proc_DA"] = "1"
-    os.environ["nnUNet_def_n_proc"] = "1"
-
-
 def write_raw(train: pd.DataFrame, folder: Path) -> None:
     """Raw nnU-Net dataset: images as links to the cohort's files, labels written anew as 1 ED, 2 NCR, 3 ET.
 
     Files in several formats, or volumes inside a 4D file, are written as .nii.gz instead of linked.
     """
-    from crossmodal.cohort.volumes import image_of
-
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
         for old in (folder / part).iterdir():
@@ -135,16 +126,16 @@ def _internal_labels(segmentation: nib.Nifti1Image, release: str) -> nib.Nifti1I
     return nib.Nifti1Image(labels, segmentation.affine)
 
 
-def plan(out: Path, budget: dict, backbone: str) -> None:
+def plan(out: Path, budget: Budget, backbone: str) -> None:
     """Fingerprint and plans by nnU-Net's own planner, then the budget's changes."""
     import nnunetv2
     from batchgenerators.utilities.file_and_folder_operations import load_json
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
-    extract_fingerprint(None if budget["spacing"] is None else FOREGROUND_VOXELS_OF_SMALL_BUDGETS)
+    extract_fingerprint(None if budget.spacing is None else FOREGROUND_VOXELS_OF_SMALL_BUDGETS)
     planners = str(Path(nnunetv2.__path__[0]) / "experiment_planning")
     planner_class = recursive_find_python_class(planners, PLANNERS[backbone], "nnunetv2.experiment_planning")
-    spacing = None if budget["spacing"] is None else [float(size) for size in budget["spacing"]]
+    spacing = None if budget.spacing is None else [float(size) for size in budget.spacing]
     planner = planner_class(NAME, plans_name=PLANS, overwrite_target_spacing=spacing)
     with redirect_stdout(None):
         planner.plan_experiment()
@@ -159,9 +150,7 @@ def extract_fingerprint(foreground_voxels: float | None) -> None:
         foreground_voxels: how many voxels the intensity statistics sample; None for nnU-Net's 10e7.
     """
     from batchgenerators.utilities.file_and_folder_operations import maybe_mkdir_p, save_json
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
-        DatasetFingerprintExtractor,
-    )
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
     extractor = DatasetFingerprintExtractor(NAME, num_processes=1)

@@ -55,7 +55,7 @@ def write_checkpoint(
 
 
 def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
-    """Weights of a finished network, held against its manifest where it has one.
+    """Weights of a finished network, verified against its manifest where it has one.
 
     Raises:
         UserError: there is no finished checkpoint, it cannot be read safely, or its weights are not those that

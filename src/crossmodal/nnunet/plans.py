@@ -3,24 +3,21 @@
 import re
 from copy import deepcopy
 
+from crossmodal.domain import ED, ET, INTERNAL_REGIONS, MODALITIES, NCR, channels_of
 from crossmodal.errors import UserError
-from crossmodal.domain import MODALITIES, channels_of
+from crossmodal.experiment.budget import Budget
 
 CONFIGURATION = "3d_fullres"
 # nnU-Net's internal labels and the nested regions that are trained, in the order of `regions_class_order`.
-LABELS = {"background": 0, "WT": [1, 2, 3], "TC": [2, 3], "ET": [3]}
-REGIONS_CLASS_ORDER = [1, 2, 3]
+LABELS = {"background": 0} | {region: list(labels) for region, labels in INTERNAL_REGIONS.items()}
+REGIONS_CLASS_ORDER = [ED, NCR, ET]
 
 # A class of nnU-Net's networks or of torch's layers. A prefix would not do: torch.nn.parallel.distributed.os.system.
 NETWORK_CLASS = re.compile(
     r"dynamic_network_architectures\.(architectures|building_blocks)\.\w+\.[A-Z]\w*|torch\.nn\.(modules\.\w+\.)?[A-Z]\w*"
 )
 
-PLANNERS = {
-    "plain": "ExperimentPlanner",
-    "resenc_m": "nnUNetPlannerResEncM",
-    "resenc_l": "nnUNetPlannerResEncL",
-}
+PLANNERS = {"plain": "ExperimentPlanner", "resenc_m": "nnUNetPlannerResEncM", "resenc_l": "nnUNetPlannerResEncL"}
 
 
 def dataset_json(file_ending: str, number_of_cases: int) -> dict:
@@ -34,8 +31,8 @@ def dataset_json(file_ending: str, number_of_cases: int) -> dict:
     }
 
 
-def apply_budget(plans: dict, budget: dict) -> dict:
-    """The plans with a budget's spacing, patch, batch and network; a null leaves what nnU-Net planned.
+def apply_budget(plans: dict, budget: Budget) -> dict:
+    """The plans with a budget's spacing, patch, batch and network; a null keeps what nnU-Net planned.
 
     Only the 3d_fullres configuration is kept. A number of features also sets the number of stages: strides
     of two (one where the patch can no longer be halved), as nnU-Net plans them for isotropic images.
@@ -49,10 +46,10 @@ def apply_budget(plans: dict, budget: dict) -> dict:
         configuration.pop(name, None)
     plans["configurations"] = {CONFIGURATION: configuration}
     for key in ("spacing", "patch_size", "batch_size"):
-        if budget[key] is not None:
-            configuration[key] = deepcopy(budget[key])
-    if budget["features"] is not None:
-        _set_stages(configuration["architecture"]["arch_kwargs"], budget["features"])
+        if getattr(budget, key) is not None:
+            configuration[key] = deepcopy(getattr(budget, key))
+    if budget.features is not None:
+        _set_stages(configuration["architecture"]["arch_kwargs"], budget.features)
     strides = configuration["architecture"]["arch_kwargs"]["strides"]
     for axis, size in enumerate(configuration["patch_size"]):
         divisor = 1
@@ -98,12 +95,9 @@ def require_known_classes(plans: dict, where: str) -> None:
         imported = [arguments.get(key) for key in architecture.get("_kw_requires_import", [])]
         for name in (architecture.get("network_class_name"), *imported):
             if name is not None and not NETWORK_CLASS.fullmatch(str(name)):
-                raise UserError(f"{where}: names '{name}' as a part of its network, which nnU-Net has not: not loaded")
-
-
-def number_of_stages(budget: dict, default: int = 6) -> int:
-    """Encoder stages of a budget's network; where nnU-Net plans it, the six that it plans for BraTS."""
-    return len(budget["features"]) if budget["features"] is not None else default
+                raise UserError(
+                    f"{where}: names '{name}' as a part of its network, which is no part of nnU-Net: not loaded"
+                )
 
 
 def subset_plans(plans: dict, dataset: dict, modalities: tuple[str, ...]) -> tuple[dict, dict]:

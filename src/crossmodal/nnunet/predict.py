@@ -17,15 +17,13 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
-from crossmodal.domain import from_internal
 from crossmodal.cohort.volumes import image_of
+from crossmodal.device import fix_arithmetic
+from crossmodal.domain import NUMBER_OF_LABELS, from_internal, parse_subset, subset_name
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_path, resumable_directory
-from crossmodal.domain import parse_subset, subset_name
+from crossmodal.files import atomic_path, only_process, resumable_directory
 from crossmodal.nnunet.export import read_manifest, read_weights
 from crossmodal.nnunet.plans import CONFIGURATION, require_known_classes
-from crossmodal.train.resume import only_process
-from crossmodal.train.seeds import fix_arithmetic
 from crossmodal.progress import track
 
 
@@ -63,6 +61,7 @@ class Predictor:
     def __init__(self, model: Path, folds: list[int] | None, device: torch.device) -> None:
         plans, self.dataset_json = _read(model / "plans.json"), _read(model / "dataset.json")
         require_known_classes(plans, str(model / "plans.json"))
+        # Plain data: stock nnU-Net's model folders have no recipe, and those of other versions may have other keys.
         recipe = plans.get("distillation", {}).get("recipe", {})
         if recipe.get("input") == "class_mean":
             raise UserError(
@@ -141,9 +140,18 @@ class Predictor:
         return labels, properties
 
     def write(self, images: dict[str, str | Path], out: Path, release: str | None) -> None:
-        """Segment a case into `out`, in native geometry and the release's labels (None: BraTS 1, 2, 4)."""
+        """Segment a case into a file, in native geometry.
+
+        Args:
+            images: as for `segment`.
+            out: the file.
+            release: release whose label values it uses; None for BraTS 1, 2, 4.
+
+        Raises:
+            UserError: a modality is missing, or the file cannot be written whole.
+        """
         labels, properties = self.segment(images)
-        theirs = np.zeros(4, np.uint8)
+        theirs = np.zeros(NUMBER_OF_LABELS, np.uint8)
         for ours, value in from_internal(release or "brats2021").items():
             theirs[ours] = value
         with atomic_path(out) as temporary:
@@ -162,7 +170,7 @@ def predict_cases(
 ) -> None:
     """Segment the cases into out/<case>.nii.gz; the folder appears only when all are done.
 
-    What an interrupted call has done lies beside it as `.<name>.partial`, and the next one goes on from there.
+    An interrupted call leaves its cases beside it in `.<name>.partial`, and the next call goes on from there.
 
     Args:
         model: model folder.
@@ -189,7 +197,7 @@ def predict_cases(
 
 
 def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFrame:
-    """The cases that fold `fold`'s network is judged on.
+    """The cases on which a fold's network is scored.
 
     Of the training cohort: the held-out test cases and those that can only be predicted; where no test set was
     held out, the fold's own validation cases. Of an external cohort: all its cases.

@@ -1,104 +1,43 @@
-"""The distillation trainer: nnU-Net's training step for students, with a teacher and terms that tie them.
+"""The distillation trainer: nnU-Net's training step for students, with a teacher and the terms that compare them.
 
 Every training loads and augments all four channels exactly as stock nnU-Net does; each network then takes
 what it sees from that batch. So a student alone, a joint run and a run of several students see the same data.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import Tensor, nn
 
+from crossmodal.distill import BarlowTwins, Features, drop_modalities, labels_from_regions, make_loss, random_subsets
 from crossmodal.distill import features as taps
-from crossmodal.distill.features import Features
-from crossmodal.distill.inputs import class_mean, drop_modalities, labels_from_regions, random_subsets
-from crossmodal.distill.losses import LOSSES, BarlowTwins, DistillationLoss
-from crossmodal.experiment.recipe import check_taps
 from crossmodal.domain import MODALITIES, channels_of, parse_subset
-from crossmodal.train.seeds import derive_seed
+from crossmodal.errors import UserError
+from crossmodal.experiment.recipe import Recipe
+from crossmodal.experiment.recipe import Term as TermSettings
+from crossmodal.train.networks import CrossEntropy, Network, OutputsOnly, Student, Term, gradient_ratio
+from crossmodal.train.reproducibility import derive_seed
 from crossmodal.train.trainer import ReproducibleTrainer
 
 GRADIENT_NORM = 12  # nnU-Net's clipping, of each network by itself
 
 
-@dataclass
-class Network:
-    """A U-Net and what it is shown.
-
-    Attributes:
-        module: the bare nnU-Net network.
-        channels: its channels among the four.
-        recipe: the recipe it is trained by: input and skip connections.
-    """
-
-    module: nn.Module
-    channels: list[int]
-    recipe: dict
-
-    def features(self, images: Tensor, labels: Tensor) -> Features:
-        """Forward pass on a four-channel batch (B, 4, ...) with labels (B, 1, ...)."""
-        return taps.forward(self.module, self.view(images, labels), self.recipe["skip_connections"])
-
-    def view(self, images: Tensor, labels: Tensor) -> Tensor:
-        """What the network is shown of the batch, (B, k, ...)."""
-        images = images if self.channels == list(range(images.shape[1])) else images[:, self.channels]
-        return class_mean(images, labels) if self.recipe["input"] == "class_mean" else images
-
-
-@dataclass
-class Term:
-    """One entry of `distill`, with a loss for each tensor at its tap (several for `encoder.*`)."""
-
-    name: str
-    at: str
-    weight: float
-    losses: nn.ModuleList
-
-    def compare(self, student: Features, teacher: Features, labels: Tensor) -> Tensor:
-        """Mean of the losses over the tensors at the tap."""
-        pairs = zip(self.losses, student.at(self.at), teacher.at(self.at), strict=True)
-        return torch.stack([loss(s, t, labels) for loss, s, t in pairs]).mean()
-
-
-@dataclass
-class Student(Network):
-    """A network that learns, and the terms that tie it to its teacher."""
-
-    name: str = "student"
-    terms: list[Term] = field(default_factory=list)
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Its own weights and those of its projections."""
-        return [*self.module.parameters(), *(p for term in self.terms for p in term.losses.parameters())]
-
-
-class CrossEntropy(nn.Module):
-    """Cross-entropy alone, for nnU-Net's overlapping regions: a binary one in each."""
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar from (B, regions, ...) logits and boolean targets of the same shape."""
-        return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
-
-
 class DistillationTrainer(ReproducibleTrainer):
-    """Trains students by a recipe: alone, beside a teacher, or against one trained before.
+    """Trains students by a recipe: alone, beside a teacher, or against a teacher that was trained before.
 
-    `plans["distillation"]` holds: method, recipe, students (a list of subsets, usually one), seed, budget,
-    teacher_recipe (for a teacher trained beforehand). `set_teacher` must be called for such a teacher.
+    `plans["distillation"]` holds, as plain data: method, recipe, students (a list of subsets, usually one), seed,
+    budget, dataset. `set_teacher` must be called where the teacher was trained beforehand.
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.recipe = self.settings["recipe"]
+        self.recipe = Recipe.parse(self.settings["recipe"], f"the recipe of {self.settings['method']}")
         self.students: list[Student] = []
         self.teacher: Network | None = None
-        self.teacher_learns = (self.recipe["teacher"] or {}).get("trained") == "jointly"
+        self.teacher_learns = self.recipe.teacher_trained == "jointly"
         self.correlations: dict[str, Tensor] = {}
 
     # --- building ---------------------------------------------------------------------------------------------
@@ -112,13 +51,13 @@ class DistillationTrainer(ReproducibleTrainer):
             self.students.append(self._student(parse_subset(subset), len(self.settings["students"]) > 1))
         self.network = self.students[0].module
         if self.teacher_learns:
-            sees = self.recipe["teacher"]["sees"]
-            modalities = MODALITIES if sees == "all" else parse_subset(self.settings["students"][0])
-            plain = {"input": "modalities", "skip_connections": True}
+            sees_all = self.recipe.teacher.sees == "all"
+            modalities = MODALITIES if sees_all else parse_subset(self.settings["students"][0])
+            plain = Recipe(title="joint teacher", source="")
             self.teacher = Network(self.build("teacher", modalities), channels_of(modalities), plain)
         self.num_input_channels = len(MODALITIES)
         for student in self.students:
-            student.terms = [self._term(number, term, student) for number, term in enumerate(self.recipe["distill"])]
+            student.terms = [self._term(number, term, student) for number, term in enumerate(self.recipe.distill)]
         self.optimizer, self.lr_scheduler = self.configure_optimizers()
         self.loss = self._build_loss()
         self.dataset_class = infer_dataset_class(self.preprocessed_dataset_folder)
@@ -139,7 +78,7 @@ class DistillationTrainer(ReproducibleTrainer):
 
     def placed(self, module: nn.Module) -> nn.Module:
         """The module on the device, in the budget's memory format."""
-        if self.budget["memory_format"] == "channels_last_3d":
+        if self.budget.memory_format == "channels_last_3d":
             module = module.to(memory_format=torch.channels_last_3d)
         module = module.to(self.device)
         if self.device.type == "cpu":
@@ -152,34 +91,34 @@ class DistillationTrainer(ReproducibleTrainer):
         return module
 
     def _student(self, modalities: tuple[str, ...], several: bool) -> Student:
-        role = self.recipe["role"]
+        role = self.recipe.role
         name = f"{role}[{'+'.join(modalities)}]" if several else role
         return Student(self.build(role, modalities), channels_of(modalities), self.recipe, name)
 
-    def _term(self, number: int, term: dict, student: Student) -> Term:
-        check_taps(self.recipe, len(student.module.encoder.output_channels), self.settings["method"])
-        options = {key: value for key, value in term.items() if key not in ("at", "loss", "weight")}
-        name = f"{term['loss']}@{term['at']}"
-        if sum((other["loss"], other["at"]) == (term["loss"], term["at"]) for other in self.recipe["distill"]) > 1:
+    def _term(self, number: int, term: TermSettings, student: Student) -> Term:
+        self.recipe.check_taps(len(student.module.encoder.output_channels), self.settings["method"])
+        name = f"{term.loss}@{term.at}"
+        if sum((other.loss, other.at) == (term.loss, term.at) for other in self.recipe.distill) > 1:
             name = f"{name}#{number}"
-        if student.name != self.recipe["role"]:
+        if student.name != self.recipe.role:
             name = f"{name}[{student.name}]"
-        channels = taps.tap_channels(student.module, term["at"])
-        of_teacher = channels if self.teacher is None else taps.tap_channels(self.teacher.module, term["at"])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive_seed(self.seed, "loss", name))
-            losses: list[DistillationLoss] = [
-                LOSSES[term["loss"]](s, t, **options) for s, t in zip(channels, of_teacher, strict=True)
-            ]
-        return Term(name, term["at"], term["weight"], self.placed(nn.ModuleList(losses)))
+        channels = taps.tap_channels(student.module, term.at)
+        of_teacher = channels if self.teacher is None else taps.tap_channels(self.teacher.module, term.at)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive_seed(self.seed, "loss", name))
+                losses = [make_loss(term.loss, s, t, term.options) for s, t in zip(channels, of_teacher, strict=True)]
+        except ValueError as error:
+            raise UserError(f"{self.settings['method']}: distill.{number}: {error}") from None
+        return Term(name, term.at, term.weight, self.placed(nn.ModuleList(losses)))
 
-    def set_teacher(self, weights: dict[str, Tensor], modalities: tuple[str, ...], recipe: dict) -> None:
-        """Take a teacher that was trained beforehand; it is frozen and in eval mode.
+    def set_teacher(self, weights: dict[str, Tensor], modalities: tuple[str, ...], recipe: Recipe) -> None:
+        """Set a teacher that was trained beforehand; it is frozen and in eval mode.
 
         Args:
             weights: its state_dict.
             modalities: what it was trained on.
-            recipe: the recipe it was trained by.
+            recipe: the recipe by which it was trained.
         """
         module = self.build("teacher", modalities)
         module.load_state_dict(weights)
@@ -202,7 +141,7 @@ class DistillationTrainer(ReproducibleTrainer):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        if self.recipe["seg_loss"] == "cross_entropy":
+        if self.recipe.seg_loss == "cross_entropy":
             return DeepSupervisionWrapper(CrossEntropy(), loss.weight_factors)
         return loss
 
@@ -219,7 +158,7 @@ class DistillationTrainer(ReproducibleTrainer):
         target = [scale.to(self.device, non_blocking=True) for scale in batch["target"]]
         labels = labels_from_regions(target[0])
         report: dict[str, float] = {}
-        if self.recipe["update"] == "successive":
+        if self.recipe.update == "successive":
             self._teacher_step(images, target, labels, report)
         self.optimizer.zero_grad(set_to_none=True)
         with self.autocast():
@@ -232,7 +171,7 @@ class DistillationTrainer(ReproducibleTrainer):
     def _losses(self, images: Tensor, target: list[Tensor], labels: Tensor, report: dict) -> Tensor:
         total = torch.zeros((), device=self.device)
         teacher = self._teacher_features(images, labels)
-        if teacher is not None and self.teacher_learns and self.recipe["update"] == "together":
+        if teacher is not None and self.teacher_learns and self.recipe.update == "together":
             seg = self._segmentation(teacher, target)
             report["seg_teacher"] = seg.detach()
             total = total + seg
@@ -240,45 +179,49 @@ class DistillationTrainer(ReproducibleTrainer):
             found = student.features(self._shown(student, images), labels)
             seg = self._segmentation(found, target)
             report[f"seg_{student.name}"] = seg.detach()
-            total = total + self.recipe["seg_weight"] * seg
-            teaching = self._own_lesson(student, images, labels) if self._teaches_itself() else self.lesson(teacher)
+            total = total + self.recipe.seg_weight * seg
+            itself = self.recipe.teacher_trained == "itself"
+            wanted = self._own_targets(student, images, labels) if itself else self.teacher_targets(teacher)
             for term in student.terms:
-                value = term.compare(found, teaching, labels)
+                value = self._compare(term, found, wanted, labels)
                 report[term.name] = value.detach()
                 if self.step_in_epoch == 0:
                     report[f"gradient_ratio:{term.name}"] = gradient_ratio(
-                        term.weight * value, self.recipe["seg_weight"] * seg, found.at(term.at)
+                        term.weight * value, self.recipe.seg_weight * seg, found.at(term.at)
                     )
                 total = total + term.weight * value
         return total
 
     def _segmentation(self, found: Features, target: list[Tensor]) -> Tensor:
-        if self.budget["precision"] == "bf16":  # half precision of the loss itself would round it away
+        if self.budget.precision == "bf16":  # half precision of the loss itself would round it away
             with torch.autocast(self.device.type, enabled=False):
                 return self.loss([logits.float() for logits in found.outputs], target)
         return self.loss(found.outputs, target)
 
     def _shown(self, student: Student, images: Tensor) -> Tensor:
-        if self.recipe["modalities"] != "any":
+        if self.recipe.modalities != "any":
             return images
         keep = random_subsets(len(images), derive_seed(self.seed, "modalities", student.name, self._steps_done()))
         return drop_modalities(images, keep)
 
-    def lesson(self, teacher: Features | None) -> Features | None:
-        """The teacher's features as the terms see them: without a gradient where the recipe stops it."""
-        return teacher.detached() if teacher and self.recipe["stop_gradient"] == "teacher" else teacher
+    def teacher_targets(self, teacher: Features | None) -> Features | None:
+        """The teacher's features as the terms use them: without a gradient where the recipe stops it."""
+        return teacher.detached() if teacher and self.recipe.stop_gradient == "teacher" else teacher
 
-    def _teaches_itself(self) -> bool:
-        return (self.recipe["teacher"] or {}).get("trained") == "itself"
-
-    def _own_lesson(self, student: Student, images: Tensor, labels: Tensor) -> Features:
+    def _own_targets(self, student: Student, images: Tensor, labels: Tensor) -> Features:
         with torch.no_grad():
             return student.features(images, labels)
+
+    def _compare(self, term: Term, student: Features, teacher: Features, labels: Tensor) -> Tensor:
+        try:
+            return term.compare(student, teacher, labels)
+        except ValueError as error:
+            raise UserError(f"{self.settings['method']}: the term {term.name}: {error}") from None
 
     def _teacher_features(self, images: Tensor, labels: Tensor) -> Features | None:
         if self.teacher is None:
             return None
-        if self.teacher_learns and self.recipe["update"] == "together":
+        if self.teacher_learns and self.recipe.update == "together":
             return self.teacher.features(images, labels)
         with torch.no_grad():
             return self.teacher.features(images, labels)
@@ -335,7 +278,7 @@ class DistillationTrainer(ReproducibleTrainer):
         shown = self.to_device(student.view(batch["data"], labels))
         bare = self.network
         try:
-            self.network = _OutputsOnly(bare, self.recipe["skip_connections"])
+            self.network = OutputsOnly(bare, self.recipe.skip_connections)
             with self.autocast():
                 return super().validation_step({"data": shown, "target": batch["target"]})
         finally:
@@ -357,27 +300,5 @@ class DistillationTrainer(ReproducibleTrainer):
     def extra_state(self) -> dict[str, Any]:
         return {"correlations": self.correlations}
 
-    def take_up_extra(self, extra: dict[str, Any]) -> None:
+    def restore_extra(self, extra: dict[str, Any]) -> None:
         self.correlations = extra["correlations"]
-
-
-class _OutputsOnly(nn.Module):
-    """A network's logits through our forward pass, which knows of missing skip connections."""
-
-    def __init__(self, network: nn.Module, skip_connections: bool) -> None:
-        super().__init__()
-        self.network, self.skip_connections = network, skip_connections
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return taps.forward(self.network, images, self.skip_connections).outputs
-
-
-def gradient_ratio(distillation: Tensor, segmentation: Tensor, at: list[Tensor]) -> float:
-    """Norm of the distillation's gradient at a tap over that of the segmentation's; nan when the latter is 0."""
-
-    def norm(loss: Tensor) -> float:
-        gradients = torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True)
-        return float(sum(g.float().pow(2).sum() for g in gradients if g is not None)) ** 0.5
-
-    below = norm(segmentation)
-    return norm(distillation) / below if below > 0 else float(np.nan)

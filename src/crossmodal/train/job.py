@@ -8,51 +8,52 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossmodal.device import resolved_precision
-from crossmodal.experiment import recipe as recipes
-from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.errors import UserError
-from crossmodal.files import atomic_path, sha256_of, write_json
+from crossmodal.device import fix_arithmetic, resolved_precision
 from crossmodal.domain import ALL, parse_subset, subset_name
-from crossmodal.train import resume
-from crossmodal.nnunet.dataset import NAME, PLANS, budget_data, set_environment
+from crossmodal.errors import UserError
+from crossmodal.experiment.budget import Budget
+from crossmodal.experiment.recipe import FOR_READERS, Recipe
+from crossmodal.files import atomic_path, only_process, sha256_of, write_json
+from crossmodal.nnunet.dataset import NAME, PLANS
 from crossmodal.nnunet.export import read_manifest, read_weights, write_checkpoint, write_cost, write_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
-from crossmodal.train.seeds import fix_arithmetic
-from crossmodal.train.training_state import plain_log
+from crossmodal.train import state as states
+from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train.saving import plain
 
 # Parts of a budget that change neither the weights nor the batches.
 ASIDE = ("title", "memory_gb", "runtime_hours", "save_every_minutes", "loader_workers")
 
 
 @dataclass
-class Training:
+class TrainingJob:
     """What is to be trained.
 
     Attributes:
         method: name of the recipe.
-        recipe: the resolved recipe.
+        recipe: the recipe, with overrides.
         modalities: the student's subset.
         fold, seed: of this training.
-        budget: resolved budget.
+        budget: how much training, and which network.
         dataset: the experiment's nnunet/ folder.
         out: the model folder.
         teacher: model folder of a teacher trained beforehand, or None.
+        deterministic: the same bits every time on a GPU too.
     """
 
     method: str
-    recipe: dict
+    recipe: Recipe
     modalities: str
     fold: int
     seed: int
-    budget: dict
+    budget: Budget
     dataset: Path
     out: Path
     teacher: Path | None = None
     deterministic: bool = False
 
 
-def train(job: Training, device: torch.device) -> None:
+def train(job: TrainingJob, device: torch.device) -> None:
     """Train, or go on with, one network; does nothing when it is already there.
 
     Raises:
@@ -60,25 +61,26 @@ def train(job: Training, device: torch.device) -> None:
     """
     subset = subset_name(parse_subset(job.modalities))
     _check_subset(job, subset)
-    precision = resolved_precision(job.budget["precision"], device.type)
-    job = replace(job, budget=job.budget | {"precision": precision})
+    precision = resolved_precision(job.budget.precision, device.type)
+    job = replace(job, budget=job.budget.replaced(precision=precision))
     plans, dataset_json, manifest = read_dataset(job.dataset)
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
-    resume.refuse_other(manifest["budget"], budget_data(job.budget), job.dataset, remedy)
+    states.refuse_other(manifest["budget"], job.budget.dataset_fields(), job.dataset, remedy)
     teacher = _read_teacher(job)
     identity = _identity(job, subset, manifest, teacher)
     folder = job.out / f"fold_{job.fold}"
-    with resume.only_process(folder, folder / ".lock", "trained"):
+    with only_process(folder, folder / ".lock", "trained"):
         if _finished(job, identity):
             print(f"{folder}: already trained")
             return
         fix_arithmetic(device, job.deterministic)
         settings = {
             "method": job.method,
-            "recipe": job.recipe,
+            "recipe": job.recipe.plain(),
             "students": [subset],
             "seed": job.seed,
-            "budget": job.budget,
+            "budget": job.budget.plain(),
+            "dataset": str(job.dataset),
         }
         trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device)
         trainer.open_output(job.out, identity)
@@ -109,14 +111,13 @@ def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
             f"{arrays}: {found} of {manifest['cases']} preprocessed cases are there: build the dataset again "
             f"(crossmodal dataset, or snakemake --forcerun preprocess_dataset)"
         )
-    set_environment(dataset)
     return plans, dataset_json, manifest
 
 
-def _check_subset(job: Training, subset: str) -> None:
-    if job.recipe["modalities"] != "given" and subset != ALL:
+def _check_subset(job: TrainingJob, subset: str) -> None:
+    if job.recipe.modalities != "given" and subset != ALL:
         raise UserError(f"the method '{job.method}' is trained on {ALL} only, not on {subset}")
-    needs = recipes.teacher_of(job.recipe, subset)
+    needs = job.recipe.teacher_before(subset)
     if needs and job.teacher is None:
         raise UserError(
             f"the method '{job.method}' needs a teacher that was trained beforehand: give --teacher with the model "
@@ -126,60 +127,60 @@ def _check_subset(job: Training, subset: str) -> None:
         raise UserError(f"the method '{job.method}' takes no --teacher")
 
 
-def _read_teacher(job: Training) -> dict[str, Any] | None:
+def _read_teacher(job: TrainingJob) -> dict[str, Any] | None:
     if job.teacher is None:
         return None
     weights = read_weights(job.teacher, job.fold)
     manifest = read_manifest(job.teacher / f"fold_{job.fold}" / "manifest.json")
     subset = subset_name(parse_subset(job.modalities))
-    method, modalities = recipes.teacher_of(job.recipe, subset)
+    method, modalities = job.recipe.teacher_before(subset)
     for key, wanted in (("method", method), ("modalities", modalities), ("fold", job.fold)):
         if manifest[key] != wanted:
             raise UserError(f"{job.teacher}: --teacher should be of {key} {wanted}, and this is of {manifest[key]}")
-    network = (weights, parse_subset(modalities), manifest["recipe"])
+    network = (weights, parse_subset(modalities), Recipe.parse(manifest["recipe"], str(job.teacher)))
     return {"network": network, "weights_sha256": manifest["weights_sha256"]}
 
 
-def _identity(job: Training, subset: str, manifest: dict, teacher: dict | None) -> dict[str, Any]:
-    budget = {key: value for key, value in job.budget.items() if key not in ASIDE}
+def _identity(job: TrainingJob, subset: str, manifest: dict, teacher: dict | None) -> dict[str, Any]:
+    budget = {key: value for key, value in job.budget.plain().items() if key not in ASIDE}
     return {
         "method": job.method,
-        "recipe": recipes.essence(job.recipe),
-        "recipe_sha256": sha256_of(recipes.essence(job.recipe)),
+        "recipe": job.recipe.training_fields(),
+        "recipe_sha256": sha256_of(job.recipe.training_fields()),
         "modalities": subset,
         "seed": job.seed,
         "fold": job.fold,
-        "budget": budget | {"loads_in_process": job.budget["loader_workers"] == 0},
+        "budget": budget | {"loads_in_process": job.budget.loader_workers == 0},
         "backbone": manifest["backbone"],
         "dataset_sha256": manifest["dataset_sha256"],
         "teacher_sha256": teacher["weights_sha256"] if teacher else None,
     } | ({"deterministic": True} if job.deterministic else {})
 
 
-def _finished(job: Training, identity: dict) -> bool:
+def _finished(job: TrainingJob, identity: dict) -> bool:
     folder = job.out / f"fold_{job.fold}"
     manifest, checkpoint = folder / "manifest.json", folder / "checkpoint_final.pth"
     if not (manifest.is_file() and checkpoint.is_file()):
         return False
     found = read_manifest(manifest)
     found.pop("weights_sha256")
-    found["recipe"] = recipes.essence(found["recipe"])
+    found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
     remedy = f"To train it anew, delete {folder}; or use another --out."
-    resume.refuse_other(found, identity, folder, remedy)
-    resume.remove_states(folder / "state")  # killed between its last two steps
+    states.refuse_other(found, identity, folder, remedy)
+    states.remove_states(folder / "state")  # killed between its last two steps
     return True
 
 
-def _write_plans(job: Training, subset: str, plans: dict, dataset_json: dict, identity: dict) -> None:
+def _write_plans(job: TrainingJob, subset: str, plans: dict, dataset_json: dict, identity: dict) -> None:
     student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
     resolved = {key: value for key, value in identity.items() if key not in ("fold", "teacher_sha256")}
-    resolved["recipe"] = job.recipe
+    resolved["recipe"] = job.recipe.plain()
     write_json(job.out / "plans.json", student_plans | {"distillation": resolved})
     write_json(job.out / "dataset.json", student_dataset)
 
 
 def _write_results(
-    job: Training, subset: str, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict
+    job: TrainingJob, subset: str, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict
 ) -> None:
     folder = job.out / f"fold_{job.fold}"
     student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
@@ -188,7 +189,7 @@ def _write_results(
             np.savez_compressed(temporary, **{name: matrix.numpy() for name, matrix in trainer.correlations.items()})
     seconds, steps = trainer.train_seconds, trainer.step_seconds
     write_cost(folder / "cost.json", job.method, subset, trainer.device, seconds, steps)
-    mirroring = trainer.inference_allowed_mirroring_axes if job.budget["mirroring"] else None
+    mirroring = trainer.inference_allowed_mirroring_axes if job.budget.mirroring else None
     write_checkpoint(
         folder / "checkpoint_final.pth",
         trainer.network,
@@ -197,7 +198,7 @@ def _write_results(
         job.fold,
         trainer.current_epoch,
         mirroring,
-        plain_log(trainer),
+        plain(trainer.logger.get_checkpoint()),
     )
-    write_manifest(folder / "manifest.json", identity | {"recipe": job.recipe}, trainer.network)
-    resume.remove_states(folder / "state")
+    write_manifest(folder / "manifest.json", identity | {"recipe": job.recipe.plain()}, trainer.network)
+    states.remove_states(folder / "state")

@@ -6,16 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crossmodal.experiment.budget import Budget
+
 
 class Precision:
     """Part of a trainer that has a `budget` and a `device`."""
 
-    budget: dict
+    budget: Budget
     device: torch.device
 
     def autocast(self) -> Any:
         """nnU-Net's own autocast by default; the budget's otherwise."""
-        precision = self.budget["precision"]
+        precision = self.budget.precision
         if precision == "bf16":
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         if precision == "default" and self.device.type == "cuda":
@@ -25,9 +27,9 @@ class Precision:
     def to_device(self, tensor: Tensor) -> Tensor:
         """Move an image batch to the device, in the budget's memory format."""
         tensor = tensor.to(self.device, non_blocking=True)
-        if self.budget["memory_format"] == "channels_last_3d":
+        if self.budget.memory_format == "channels_last_3d":
             tensor = tensor.to(memory_format=torch.channels_last_3d)
         return tensor
 
     def _do_i_compile(self) -> bool:  # nnU-Net asks before there is a budget
-        return hasattr(self, "budget") and bool(self.budget["compile"]) and self.device.type == "cuda"
+        return hasattr(self, "budget") and self.budget.compile and self.device.type == "cuda"

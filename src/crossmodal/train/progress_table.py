@@ -1,4 +1,4 @@
-"""progress.csv: a row for each epoch of a training, the rows after the state that was taken up left out."""
+"""progress.csv: a row for each epoch of a training, without rows after the restored state."""
 
 import csv
 import time
@@ -12,8 +12,8 @@ class ProgressTable:
 
     Args:
         path: progress.csv.
-        epoch: epochs that are done by the state that is taken up: rows after them are trained again.
-        resumed_from: step at which this process took up the training; 0 when it began it.
+        epoch: epochs that the restored state has done: rows after them are trained again.
+        resumed_from: step from which this process goes on; 0 when it began the training.
     """
 
     def __init__(self, path: Path, epoch: int, resumed_from: int) -> None:

@@ -1,7 +1,6 @@
 """nnU-Net's trainer with a budget, fixed random streams, and a state that survives being killed."""
 
 import json
-import os
 import tempfile
 import time
 from contextlib import redirect_stdout, suppress
@@ -13,51 +12,49 @@ import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
+from crossmodal.experiment.budget import Budget
 from crossmodal.files import remove_half_written
-from crossmodal.train import resume
-from crossmodal.train import training_state
-from crossmodal.train.interruption import Interruption
-from crossmodal.train.loading import CheckedCases, batches_in_order, speed_up, switch_off_benchmark
+from crossmodal.nnunet.environment import environment
+from crossmodal.progress import remaining, say
+from crossmodal.train import state as states
+from crossmodal.train.batches import CheckedCases, batches_in_order, cached_thread_limits
 from crossmodal.train.precision import Precision
 from crossmodal.train.progress_table import ProgressTable
-from crossmodal.train.seeds import derive_seed, random_state, seed_everything, set_random_state
-from crossmodal.progress import remaining, say
-
-REGIONS = ("WT", "TC", "ET")
-# A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
-SAVE_AT_MOST = 1 / 120
+from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
+from crossmodal.train.saving import Saving
+from crossmodal.train.signals import Interruption
+from crossmodal.train.transforms import speed_up, switch_off_benchmark
 
 
-class ReproducibleTrainer(Precision, nnUNetTrainer):
+class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
     """nnUNetTrainer whose batches, weights and logs follow from (settings, seed) and can be interrupted.
 
-    The settings travel in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments:
-    seed, budget, and what a subclass needs. `open_output` must be called before `run_training`.
+    The settings are in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments: seed, budget,
+    dataset (the experiment's nnunet/ folder), and what a subclass needs. `open_output` must be called before
+    `run_training`.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device,
-    ) -> None:
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
+        settings = plans["distillation"]
         # nnU-Net writes a log and asks for a results folder as soon as it is constructed; the real one comes
         # with open_output.
-        with tempfile.TemporaryDirectory() as scratch, redirect_stdout(None):
-            os.environ["nnUNet_results"] = scratch
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            redirect_stdout(None),
+            environment(nnUNet_preprocessed=Path(settings["dataset"], "preprocessed"), nnUNet_results=scratch),
+        ):
             super().__init__(plans | {"continue_training": False}, configuration, fold, dataset_json, device)
-        self.settings = plans["distillation"]
-        self.budget = self.settings["budget"]
+        self.settings = settings
+        self.budget = Budget.parse(settings["budget"], "the training's budget")
         self.seed = int(self.settings["seed"])
-        self.num_epochs = self.budget["epochs"]
-        self.num_iterations_per_epoch = self.budget["steps_per_epoch"]
-        self.num_val_iterations_per_epoch = self.budget["val_steps_per_epoch"]
-        if self.budget["precision"] != "default":
+        self.num_epochs = self.budget.epochs
+        self.num_iterations_per_epoch = self.budget.steps_per_epoch
+        self.num_val_iterations_per_epoch = self.budget.val_steps_per_epoch
+        if self.budget.precision != "default":
             self.grad_scaler = None
-        torch.set_num_threads(self.budget["threads"])
+        torch.set_num_threads(self.budget.threads)
         self.step_in_epoch = 0
         self.train_outputs: list[dict] = []
         self.epoch_terms: dict[str, float] = {}
@@ -107,9 +104,9 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's loaders; with worker processes in a fixed order, else in this process on its one stream."""
-        os.environ["nnUNet_n_proc_DA"] = "0"
-        train, val = super().get_dataloaders()
-        workers = self.budget["loader_workers"]
+        with environment(nnUNet_n_proc_DA="0"):
+            train, val = super().get_dataloaders()
+        workers = self.budget.loader_workers
         if workers == 0:
             return train, val
         pin = self.device.type == "cuda"
@@ -143,14 +140,14 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
     # --- the loop ---------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Seed the one stream that batches are drawn from, open the data, and take up a state if there is one."""
+        """Seed the one stream that batches are drawn from, open the data, and restore a state if there is one."""
         if not self.was_initialized:
             self.initialize()
-        state, messages = resume.load_state(self.folder / "state")
+        state, messages = states.load_state(self.folder / "state")
         for message in messages:
             say(message)
         if state is not None:
-            training_state.take_up(self, state)
+            self.restore(state)
             self.resumed_from = self._steps_done()
             say(f"going on from step {self.resumed_from} (epoch {self.current_epoch})")
         seed_everything(derive_seed(self.seed, "batches"))
@@ -168,7 +165,7 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
             UserError: the loss or a weight is not a number; data cannot be read; a state cannot be written.
             SystemExit: a signal asked to stop; the state is saved.
         """
-        with self.interruption:
+        with self.interruption, cached_thread_limits():
             try:
                 self._run_training()
             except RuntimeError as error:
@@ -194,11 +191,11 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
                 self._train_mode()
             while self.step_in_epoch < self.num_iterations_per_epoch:
                 self._one_step()
-                self._save_when_due()
+                self.save_when_due()
             self._validate()
             self.on_epoch_end()
-            self._save_when_due()
-        self._require_finite()
+            self.save_when_due()
+        self.require_finite()
 
     def _one_step(self) -> None:
         start = time.monotonic()
@@ -207,7 +204,7 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
         self.step_in_epoch += 1
         self._last_cases = ", ".join(map(str, batch["keys"]))
         if not np.isfinite(output["loss"]):
-            self._refuse_nan("the loss", ", ".join(f"{name} {value:g}" for name, value in output.items()))
+            self.refuse_nan("the loss", ", ".join(f"{name} {value:g}" for name, value in output.items()))
         self.train_outputs.append(output)
         self.step_seconds.append(time.monotonic() - start)
         self.train_seconds += self.step_seconds[-1]
@@ -222,7 +219,7 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
                 if self.interruption.number is not None:  # what is saved is the state before the validation
                     now = random_state()
                     set_random_state(before)
-                    self._save_when_due()
+                    self.save_when_due()
                     set_random_state(now)
         self.on_train_epoch_end(self.train_outputs)
         self.on_validation_epoch_end(outputs)
@@ -261,52 +258,3 @@ class ReproducibleTrainer(Precision, nnUNetTrainer):
 
     def _steps_done(self) -> int:
         return self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
-
-    def _require_finite(self) -> None:
-        for name, network in self.networks().items():
-            if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
-                self._refuse_nan("a weight", name)
-
-    def _refuse_nan(self, what: str, terms: str) -> None:
-        states = self.folder / "state"
-        kept = f"the last good state is kept in {states}" if states.exists() else "no state had been saved yet"
-        raise UserError(
-            f"{self.folder}: {what} is not a number after step {self._steps_done()} ({terms}); the batch's cases: "
-            f"{self._last_cases}. Look at these cases, or lower the weights of the recipe; {kept}"
-        )
-
-    # --- state ------------------------------------------------------------------------------------------------
-
-    def networks(self) -> dict[str, torch.nn.Module]:
-        """Everything with weights that training changes, by name."""
-        return {"network": self.network}
-
-    def extra_state(self) -> dict[str, Any]:
-        """What a subclass adds to the state, in types that weights_only loading reads."""
-        return {}
-
-    def take_up_extra(self, extra: dict[str, Any]) -> None:
-        """Restore what `extra_state` returned."""
-
-    def save_state(self) -> None:
-        """Write the state now.
-
-        Raises:
-            UserError: it cannot be written, or a weight is not a number: a step can spoil the weights while its
-                own loss is still finite, and such a state must not displace a good one.
-        """
-        start = time.monotonic()
-        self._require_finite()
-        resume.save_state(self.folder / "state", training_state.pack(self))
-        self._last_save = time.monotonic()
-        self._save_cost = self._last_save - start
-
-    def _save_when_due(self) -> None:
-        interval = max(60 * self.budget["save_every_minutes"], self._save_cost / SAVE_AT_MOST)
-        if self.interruption.number is None and time.monotonic() - self._last_save < interval:
-            return
-        self.save_state()
-        self.interruption.saved()
-        if self.interruption.stops:
-            say(f"stopped at step {self._steps_done()}; the same command goes on from there")
-            raise SystemExit(128 + self.interruption.number)

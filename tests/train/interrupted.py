@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crossmodal.train import trainer as trainers
 
-from tests.distill.trainings import trained
+from crossmodal.train import saving
+from tests.train.trainings import trained
 
 # Three epochs of three steps, a state after each step: the saving-cost guard would hold it back.
 SHORT = {"epochs": 3, "steps_per_epoch": 3, "save_every_minutes": 1e-9}
@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 def save_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch off the guard that keeps saving below 1% of the time."""
-    monkeypatch.setattr(trainers, "SAVE_AT_MOST", float("inf"))
+    monkeypatch.setattr(saving, "SAVE_AT_MOST", float("inf"))
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> Callable[[], None]:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from crossmodal import device
 from crossmodal.errors import UserError
 

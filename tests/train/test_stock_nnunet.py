@@ -10,9 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from crossmodal.evaluate.score import read_cases
+
+from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.nnunet.predict import Predictor, cases_to_predict, predict_cases
-from trainings import trained
+from tests.train.trainings import trained
 
 # Stock nnU-Net's command, with this project made unimportable.
 STOCK = (

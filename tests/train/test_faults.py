@@ -10,15 +10,16 @@ import blosc2
 import numpy as np
 import pytest
 import torch
-from crossmodal.train.distillation import DistillationTrainer
+import yaml
+
 from crossmodal.errors import UserError
-from crossmodal.train import resume
 from crossmodal.nnunet.dataset import NAME
 from crossmodal.nnunet.export import read_weights
-from interrupted import Killed, cut_off_at, progress, run, save_after_each_step
-
-from tests.conftest import REPOSITORY
-from tests.distill.trainings import recipe_of
+from crossmodal.train import state as states
+from crossmodal.train.distillation import DistillationTrainer
+from tests.conftest import REPOSITORY, TINY_BUDGET
+from tests.train.interrupted import Killed, cut_off_at, progress, run, save_after_each_step
+from tests.train.trainings import recipe_of
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_state_of_another_training_is_refused_with_the_difference(
 ) -> None:
     cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
     if "recipe" in change:
-        change = {"recipe": recipe_of("student") | change["recipe"]}
+        change = {"recipe": recipe_of("student", **change["recipe"])}
     if "dataset" in change:
         manifest = dataset / "manifest.json"
         manifest.write_text(manifest.read_text().replace('"dataset_sha256": "', '"dataset_sha256": "0'))
@@ -69,7 +70,7 @@ def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_sta
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
-    before = resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]
+    before = states.load_state(tmp_path / "m" / "fold_0" / "state")[0]
     cases = {path.stem for path in arrays_of(dataset).glob("*.pkl")}
     for path in arrays_of(dataset).glob("*.b2nd"):
         if not path.stem.endswith("_seg"):
@@ -79,7 +80,7 @@ def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_sta
     with pytest.raises(UserError, match="the loss is not a number after step 5") as stopped:
         run("student", "t2", dataset, tmp_path / "m")
     assert any(case in str(stopped.value) for case in cases) and "seg_student nan" in str(stopped.value)
-    after = resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]
+    after = states.load_state(tmp_path / "m" / "fold_0" / "state")[0]
     assert after["step_in_epoch"] == before["step_in_epoch"]
     assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student.0"].values())
 
@@ -102,7 +103,7 @@ def test_spoilt_weights_displace_no_good_state_and_become_no_model(
     with pytest.raises(UserError, match=f"a weight is not a number after step {spoilt_at}"):
         run("student", "t2", tiny_dataset, tmp_path / "m", save_every_minutes=1e-9 if spoilt_at == 3 else 60)
     if spoilt_at == 3:
-        assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
+        assert states.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
     assert not (tmp_path / "m" / "fold_0" / "checkpoint_final.pth").exists()
 
 
@@ -122,7 +123,7 @@ def test_a_dataset_that_is_removed_while_training(
     with pytest.raises(UserError, match=r"cannot be read .*: was the dataset moved or removed") as stopped:
         run("student", "t2", dataset, tmp_path / "m", **long)
     assert "BraTS20_Training_" in str(stopped.value) and "Traceback" not in str(stopped.value)
-    assert resume.load_state(tmp_path / "m" / "fold_0" / "state")[0] is not None
+    assert states.load_state(tmp_path / "m" / "fold_0" / "state")[0] is not None
     with pytest.raises(UserError, match="missing: build the dataset first"):
         run("student", "t2", dataset, tmp_path / "m", **long)
 
@@ -177,7 +178,7 @@ def test_a_full_disk_keeps_the_last_state_and_the_training_goes_on_when_there_is
     os.truncate(disk / "filler", (disk / "filler").stat().st_size - 40_000)
     with pytest.raises(UserError, match=r"the training state could not be saved \(No space left"):
         run("student", "t2", tiny_dataset, disk / "m")
-    assert resume.load_state(disk / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 1
+    assert states.load_state(disk / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 1
     (disk / "filler").unlink()
     assert run("student", "t2", tiny_dataset, disk / "m") == expected
     assert progress(disk / "m")[-1]["resumed_from"] == "4"
@@ -202,24 +203,16 @@ def test_a_read_only_folder(tiny_dataset: Path, tmp_path: Path, mounted) -> None
 def test_the_command_line_says_it_in_one_message(
     save_every: str, message: str, tiny_dataset: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY_BUDGET))
     code = (
-        "import resource, sys; from crossmodal import cli; from tests.conftest import TINY_BUDGET\n"
-        "cli._budget = lambda name: TINY_BUDGET\n"
+        "import resource, sys; from crossmodal import cli\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))\n"
         "sys.argv[0] = 'crossmodal'; cli.main()"
     )
     options = ["--method", "student", "--modalities", "t2", "--save-every", save_every, "--device", "cpu"]
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        "train",
-        *options,
-        "--dataset",
-        str(tiny_dataset),
-        "--out",
-        str(tmp_path / "m"),
-    ]
+    options += ["--budget", str(tmp_path / "tiny.yaml")]
+    options += ["--dataset", str(tiny_dataset), "--out", str(tmp_path / "m")]
+    command = [sys.executable, "-c", code, "train", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert done.returncode == 1
     assert message in done.stderr and "run the same command again" in done.stderr

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from crossmodal.train.job import read_dataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
 from crossmodal.domain import ALL
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.train.seeds import derive_seed, seed_everything
-from crossmodal.train.trainer import switch_off_benchmark
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from trainings import prepared, recipe_of, trained
+from crossmodal.train.job import read_dataset
+from crossmodal.train.reproducibility import derive_seed, seed_everything
+from crossmodal.train.transforms import switch_off_benchmark
+from tests.train.trainings import prepared, recipe_of, trained
 
 
 class StockTrainer(nnUNetTrainer):
@@ -45,6 +46,7 @@ def test_four_modalities_without_distillation_are_stock_nnunet(
     ours.run_training()
 
     plans, dataset_json, _ = read_dataset(tiny_dataset)
+    monkeypatch.setenv("nnUNet_preprocessed", str(tiny_dataset / "preprocessed"))
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "stock"))
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     stock = StockTrainer(plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
@@ -64,9 +66,7 @@ def test_four_modalities_without_distillation_are_stock_nnunet(
 
 @pytest.mark.parametrize("method", ["choi2023", "rahimpour2022", "romero2015"])
 def test_weights_of_zero_give_the_student_s_own_weights(method: str, tiny_dataset: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(method)
-    for term in recipe["distill"]:
-        term["weight"] = 0
+    recipe = recipe_of(method, **{f"distill__{n}__weight": 0 for n in range(len(recipe_of(method).distill))})
     alone = trained("student", "t1ce+flair", tiny_dataset, tmp_path / "alone")
     taught = trained(method, "t1ce+flair", tiny_dataset, tmp_path / "taught", recipe)
     assert taught["weights_sha256"] == alone["weights_sha256"]

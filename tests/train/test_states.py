@@ -7,50 +7,52 @@ from pathlib import Path
 
 import pytest
 import torch
-from crossmodal.errors import UserError
-from crossmodal.files import resumable_directory
-from crossmodal.train import resume
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from crossmodal import files
+from crossmodal.errors import UserError
+from crossmodal.files import resumable_directory
+from crossmodal.train import state as states
 
 STATE = {"weights": torch.arange(300.0), "epoch": 3, "extra": {"none": None, "names": ["a", "b"]}}
 
 
 def test_a_state_reads_back_and_the_one_before_is_kept(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
-        resume.save_state(tmp_path, STATE | {"epoch": epoch})
-    state, messages = resume.load_state(tmp_path)
+        states.save_state(tmp_path, STATE | {"epoch": epoch})
+    state, messages = states.load_state(tmp_path)
     assert state["epoch"] == 3 and messages == [] and torch.equal(state["weights"], STATE["weights"])
-    (tmp_path / resume.NEWEST).unlink()
-    assert resume.load_state(tmp_path)[0]["epoch"] == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == [resume.BEFORE]
+    (tmp_path / states.NEWEST).unlink()
+    assert states.load_state(tmp_path)[0]["epoch"] == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [states.BEFORE]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255))
 def test_a_state_damaged_at_any_byte_falls_back_to_the_one_before(tmp_path: Path, position: float, flip: int) -> None:
     for epoch in (1, 2):
-        resume.save_state(tmp_path, STATE | {"epoch": epoch})
-    newest = tmp_path / resume.NEWEST
+        states.save_state(tmp_path, STATE | {"epoch": epoch})
+    newest = tmp_path / states.NEWEST
     content = bytearray(newest.read_bytes())
     place = int(position * len(content))
     damaged = content[:place]  # flip 0 stands for cutting the file short
     if flip:
         damaged = content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :]
     newest.write_bytes(damaged)
-    state, messages = resume.load_state(tmp_path)
+    state, messages = states.load_state(tmp_path)
     assert state["epoch"] == 1
     assert len(messages) == 1 and str(newest) in messages[0] and "the state before it is used" in messages[0]
 
 
 def test_with_every_state_damaged_the_training_starts_again_and_says_so(tmp_path: Path) -> None:
     for epoch in (1, 2):
-        resume.save_state(tmp_path, STATE | {"epoch": epoch})
-    for name in (resume.NEWEST, resume.BEFORE):
+        states.save_state(tmp_path, STATE | {"epoch": epoch})
+    for name in (states.NEWEST, states.BEFORE):
         (tmp_path / name).write_bytes(b"")
-    state, messages = resume.load_state(tmp_path)
+    state, messages = states.load_state(tmp_path)
     assert state is None and len(messages) == 2 and "starts again from the beginning" in messages[-1]
-    assert resume.load_state(tmp_path / "none") == (None, [])
+    assert states.load_state(tmp_path / "none") == (None, [])
 
 
 class Payload:
@@ -64,9 +66,9 @@ class Payload:
 
 
 def test_a_hostile_state_is_not_unpickled(tmp_path: Path) -> None:
-    resume.save_state(tmp_path / "state", STATE | {"extra": Payload(tmp_path / "made")})
+    states.save_state(tmp_path / "state", STATE | {"extra": Payload(tmp_path / "made")})
     with pytest.raises(UserError, match="no training state of ours"):
-        resume.load_state(tmp_path / "state")
+        states.load_state(tmp_path / "state")
     assert not (tmp_path / "made").exists()
 
 
@@ -74,22 +76,22 @@ def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path: Pat
     lock = tmp_path / "fold_0" / ".lock"
     refused = pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on ")
     hold = (lock.parent, lock, "trained")
-    with resume.only_process(*hold), refused, resume.only_process(*hold):
+    with files.only_process(*hold), refused, files.only_process(*hold):
         pytest.fail("two hold the same lock")
-    with resume.only_process(lock.parent, lock, "trained"):
+    with files.only_process(lock.parent, lock, "trained"):
         pass
 
 
 def test_the_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
     lock = tmp_path / "fold_0" / ".lock"
     code = (
-        "import os, pathlib, signal, sys; from crossmodal.train.resume import only_process\n"
+        "import os, pathlib, signal, sys; from crossmodal.files import only_process\n"
         "lock = pathlib.Path(sys.argv[1])\n"
         "with only_process(lock.parent, lock, 'trained'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
     assert killed.returncode == -9 and lock.with_name(".lock-holder").exists()
-    with resume.only_process(lock.parent, lock, "trained"):
+    with files.only_process(lock.parent, lock, "trained"):
         assert f"process {os.getpid()} " in lock.with_name(".lock-holder").read_text()
 
 

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.errors import UserError
-from crossmodal.train import resume
-from interrupted import Killed, cut_off_at, progress, run, save_after_each_step
 
+from crossmodal import files
+from crossmodal.errors import UserError
+from crossmodal.train import state as states
+from crossmodal.train.distillation import DistillationTrainer
 from tests.conftest import REPOSITORY
+from tests.train.interrupted import Killed, cut_off_at, progress, run, save_after_each_step
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 LONG = 200  # epochs that no test waits for
@@ -56,8 +57,8 @@ def started(tiny_dataset: Path, tmp_path: Path):
     running: list[subprocess.Popen] = []
     code = (
         "import pathlib, sys; from crossmodal.train.distillation import DistillationTrainer\n"
-        "from crossmodal.nnunet import trainer; from tests.distill.trainings import trained\n"
-        "trainer.SAVE_AT_MOST = float('inf')\n"
+        "from crossmodal.train import saving; from tests.train.trainings import trained\n"
+        "saving.SAVE_AT_MOST = float('inf')\n"
         f"budget = dict(epochs={LONG}, steps_per_epoch=3, loader_workers=2, save_every_minutes=1e-9)\n"
         "trained('choi2023', 't2', *map(pathlib.Path, sys.argv[1:]), **budget)"
     )
@@ -67,7 +68,7 @@ def started(tiny_dataset: Path, tmp_path: Path):
         # Its messages go to a pipe, as in the workflow, where `tee` writes the log.
         process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPOSITORY, start_new_session=True)
         running.append(process)
-        newest = out / "fold_0" / "state" / resume.NEWEST
+        newest = out / "fold_0" / "state" / states.NEWEST
         before = newest.stat().st_mtime_ns if newest.exists() else None
         wait_for(lambda: newest.exists() and newest.stat().st_mtime_ns != before, process)
         return process
@@ -116,11 +117,11 @@ def test_kill_leaves_no_worker_and_sigterm_to_the_whole_job_still_saves(started,
     assert len(workers) == 3  # two for training, one for validation
     with pytest.raises(UserError, match=f"is being trained by process {first.pid} on"):
         lock = out / "fold_0" / ".lock"
-        with resume.only_process(lock.parent, lock, "trained"):
+        with files.only_process(lock.parent, lock, "trained"):
             pytest.fail("two processes train in one folder")
     first.kill()
     first.wait()
-    killed_at = resume.load_state(out / "fold_0" / "state")[0]
+    killed_at = states.load_state(out / "fold_0" / "state")[0]
     deadline = time.monotonic() + 3  # sooner than torch's own workers notice, which look every 5 s
     while not all(map(ended, workers)):
         assert time.monotonic() < deadline
@@ -128,13 +129,13 @@ def test_kill_leaves_no_worker_and_sigterm_to_the_whole_job_still_saves(started,
 
     second = started(out)  # at once: the lock of the killed process and its workers does not block
     second.stderr.close()  # the process that reads the log is gone too
-    before = steps_of(resume.load_state(out / "fold_0" / "state")[0])
+    before = steps_of(states.load_state(out / "fold_0" / "state")[0])
     time.sleep(0.5)
     asked = time.monotonic()
     os.killpg(second.pid, signal.SIGTERM)
     assert second.wait(30) == 128 + signal.SIGTERM
     assert time.monotonic() - asked < 10
-    state, messages = resume.load_state(out / "fold_0" / "state")
+    state, messages = states.load_state(out / "fold_0" / "state")
     assert not messages and steps_of(state) > before >= steps_of(killed_at) > 0
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from crossmodal.train import job as training
-from crossmodal.train.job import Training
-from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train import resume
-from crossmodal.nnunet.export import read_manifest
-from interrupted import SHORT, Killed, cut_off_at, progress, run, save_after_each_step
 
-from tests.conftest import TINY_BUDGET
-from tests.distill.trainings import recipe_of, trained
+from crossmodal.nnunet.export import read_manifest
+from crossmodal.train import job as training
+from crossmodal.train import state as states
+from crossmodal.train.distillation import DistillationTrainer
+from tests.conftest import tiny_budget
+from tests.train.interrupted import SHORT, Killed, cut_off_at, progress, run, save_after_each_step
+from tests.train.trainings import recipe_of, trained
 
 # One for each kind of thing that a state must hold: a learning teacher and its correlation matrices, a student
 # alone, a frozen teacher that reads labels, a learnt projection, modalities dropped at random by step.
@@ -64,11 +63,11 @@ def test_each_method_goes_on_after_kills_within_an_epoch_and_within_validation(
     ("owner", "function", "call"),
     [
         (DistillationTrainer, "train_step", 1),  # before the first state
-        (resume, "atomic_path", 2),  # a state is about to be written
+        (states, "atomic_path", 2),  # a state is about to be written
         (DistillationTrainer, "on_epoch_end", 1),
         (training, "write_checkpoint", 1),
         (training, "write_manifest", 1),
-        (resume, "remove_states", 1),  # everything is there, and the states as well
+        (states, "remove_states", 1),  # everything is there, and the states as well
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -84,7 +83,7 @@ def test_a_kill_at_an_awkward_moment(
     assert run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m") == expected
 
 
-@pytest.mark.parametrize("name", [resume.NEWEST, resume.NEXT])
+@pytest.mark.parametrize("name", [states.NEWEST, states.NEXT])
 def test_a_kill_between_the_renames_of_a_state(
     name: str, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +107,7 @@ def test_a_kill_between_the_renames_of_a_state(
 
 @pytest.mark.parametrize("function", ["train_step", "validation_step"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_is_heeded_within_a_step(
+def test_a_signal_is_acted_on_within_a_step(
     function: str, number: int, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = uninterrupted("choi2023")
@@ -120,9 +119,9 @@ def test_a_signal_is_heeded_within_a_step(
         calls.append(self._steps_done())
         return original(self, batch)
 
-    save = resume.save_state
+    save = states.save_state
     monkeypatch.setattr(DistillationTrainer, function, signalled)
-    monkeypatch.setattr(resume, "save_state", lambda *args: saved_after.append(len(calls)) or save(*args))
+    monkeypatch.setattr(states, "save_state", lambda *args: saved_after.append(len(calls)) or save(*args))
     handler = signal.getsignal(number)
     hourly = {"save_every_minutes": 60}  # no state by time: what is saved is saved for the signal
     if number == signal.SIGTERM:
@@ -142,8 +141,8 @@ def test_epochs_trained_after_the_last_state_lose_their_rows(
     uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = uninterrupted("student")
-    save, saves = resume.save_state, []
-    monkeypatch.setattr(resume, "save_state", lambda *args: None if saves else saves.append(save(*args)))
+    save, saves = states.save_state, []
+    monkeypatch.setattr(states, "save_state", lambda *args: None if saves else saves.append(save(*args)))
     save_after_each_step(monkeypatch)
     put_back = cut_off_at(monkeypatch, DistillationTrainer, "train_step", 8)
     with pytest.raises(Killed):
@@ -173,7 +172,7 @@ def test_states_and_checkpoints_hold_nothing_that_must_be_unpickled(
     with pytest.raises(Killed):
         run("joint", "t1ce+flair", tiny_dataset, tmp_path / "m", recipe=recipe)
     put_back()
-    state, messages = resume.load_state(tmp_path / "m" / "fold_0" / "state")
+    state, messages = states.load_state(tmp_path / "m" / "fold_0" / "state")
     assert not messages and state["epoch"] == 1 and state["step_in_epoch"] == 1
     assert {"student.0", "student.0.term.0", "teacher"} <= set(state["networks"])
     assert {"python", "numpy", "torch", "cuda"} == set(state["random"])
@@ -186,8 +185,8 @@ def test_deterministic_kernels_change_no_bit_on_a_cpu(tiny_dataset: Path, tmp_pa
     weights = []
     for deterministic in (False, True):
         out = tmp_path / f"deterministic-{deterministic}"
-        job = Training(
-            "choi2023", recipe_of("choi2023"), "t2", 0, 0, TINY_BUDGET, tiny_dataset, out, None, deterministic
+        job = training.TrainingJob(
+            "choi2023", recipe_of("choi2023"), "t2", 0, 0, tiny_budget(), tiny_dataset, out, None, deterministic
         )
         try:
             training.train(job, torch.device("cpu"))

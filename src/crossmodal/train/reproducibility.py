@@ -1,7 +1,6 @@
-"""Random streams: one seed for each purpose, so that what one part draws never moves another."""
+"""Random streams: one seed for each purpose, so that what one part draws never changes what another draws."""
 
 import hashlib
-import os
 import random
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 
 def derive_seed(*parts: Any) -> int:
-    """A 63-bit seed from a seed and words that say what it is for, e.g. (seed, "student", "t1ce+flair")."""
+    """A 63-bit seed from a seed and its purpose in words, e.g. (seed, "student", "t1ce+flair")."""
     digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -23,35 +22,13 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def fix_arithmetic(device: torch.device, deterministic: bool) -> None:
-    """Choose between the GPU kernels that are fastest and those that give the same bits every time.
-
-    On a CPU the bits are the same either way.
-
-    Args:
-        device: where networks run.
-        deterministic: whether to use deterministic kernels alone; where torch has none, it says so and stops.
-    """
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = not deterministic
-        if deterministic:  # cuBLAS reads it when it is first used
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.use_deterministic_algorithms(deterministic)
-
-
 def random_state() -> dict[str, Any]:
     """The state of every generator, in types that `torch.load(weights_only=True)` reads."""
     name, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
     return {
         "python": (version, list(internal), gauss),
-        "numpy": (
-            name,
-            torch.from_numpy(keys.astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(cached),
-        ),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

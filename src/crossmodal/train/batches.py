@@ -1,4 +1,4 @@
-"""Batches that a run can repeat and resume, and a name for what cannot be read.
+"""Batches that a run can repeat and resume, and cases whose damaged files are named.
 
 nnU-Net's own multi-process loader hands out batches in the order in which its workers finish. Here batch
 number n is drawn from a seed of its own, whichever worker makes it.
@@ -10,40 +10,38 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
-from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
 from nnunetv2.training.dataloading import data_loader
 from threadpoolctl import ThreadpoolController
-from torch import Tensor
-from torch.nn.functional import grid_sample
 from torch.utils.data import DataLoader, Dataset
 
 from crossmodal.errors import UserError
-from crossmodal.train.seeds import derive_seed, seed_everything
+from crossmodal.train.reproducibility import derive_seed, seed_everything
 
 KEPT_AT_MOST = 2**28  # bytes of a whole dataset, decompressed: a demo's, not a BraTS release's
 PR_SET_PDEATHSIG = 1  # prctl(2): the signal that a process gets when its parent ends
 
 
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
+@contextmanager
+def cached_thread_limits() -> Iterator[None]:
+    """Let nnU-Net's loader find the thread pools of this process once, while the block runs.
 
-
-def limited_threads(limits: int, user_api: str | None) -> Any:
-    """threadpoolctl's limit, which otherwise looks through every loaded library anew for each batch: 1 to 2 ms."""
-    return _thread_pools().limit(limits=limits, user_api=user_api)
-
-
-data_loader.threadpool_limits = limited_threads
+    For each batch it calls threadpoolctl's `threadpool_limits`, which looks through every loaded library anew: 1 to
+    2 ms. Worker processes that are started in the block inherit this.
+    """
+    pools = cache(ThreadpoolController)  # made for the first batch, when all libraries are loaded
+    theirs = data_loader.threadpool_limits
+    data_loader.threadpool_limits = lambda limits, user_api: pools().limit(limits=limits, user_api=user_api)
+    try:
+        yield
+    finally:
+        data_loader.threadpool_limits = theirs
 
 
 class CheckedCases:
@@ -167,77 +165,3 @@ def _await_end() -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
     os._exit(0)
-
-
-def switch_off_benchmark(transforms: Any) -> None:
-    """Make nnU-Net's Gaussian blur choose its method by size rather than by timing, wherever it is nested."""
-    if isinstance(transforms, GaussianBlurTransform):
-        transforms.benchmark = False
-    for inner in getattr(transforms, "transforms", []):
-        switch_off_benchmark(inner)
-    if hasattr(transforms, "transform"):
-        switch_off_benchmark(transforms.transform)
-
-
-class RegionsByComparison(ConvertSegmentationToRegionsTransform):
-    """nnU-Net's regions, voxel for voxel, by comparing with each label: `torch.isin` takes several times as long."""
-
-    def _apply_to_segmentation(self, segmentation: Tensor, **_params: Any) -> Tensor:
-        labels = segmentation[self.channel_in_seg]
-        found = torch.zeros(len(self.regions), *labels.shape, dtype=torch.bool)
-        for inside, region in zip(found, self.regions, strict=True):
-            for label in region.tolist():
-                inside |= labels == label
-        return found
-
-
-class LabelsInOnePass(SpatialTransform):
-    """nnU-Net's resampling of a segmentation, voxel for voxel, with all labels in one pass over the grid.
-
-    nnU-Net interpolates the indicator of each label in a pass of its own and works out the same weights each time.
-    The label with the highest score wins; where several share it, the nearest voxel's label if it is one of them,
-    else the lowest. Scores are rounded to half precision, since the rounding makes near ties into ties.
-    """
-
-    def _apply_to_segmentation(self, segmentation: Tensor, **params: Any) -> Tensor:
-        grid, padding, scale = params["grid"], self.padding_value_seg, 1000
-        usual = (self.mode_seg, self.border_mode_seg, self.seg_tiebreak) == ("bilinear", "constant", "nearest")
-        if grid is None or not usual or len(segmentation) > 1:
-            return super()._apply_to_segmentation(segmentation, **params)
-        labels = set(pd.unique(segmentation.numpy().ravel()).tolist())
-        beyond = self._may_reach_outside(grid, segmentation.shape[1:])
-        ordered = sorted(labels | {padding} if beyond else labels)
-        if len(ordered) < 3:
-            return super()._apply_to_segmentation(segmentation, **params)
-        indicators = torch.empty(len(ordered), *segmentation.shape[1:])
-        for indicator, label in zip(indicators, ordered, strict=True):
-            torch.eq(segmentation[0], label, out=indicator)
-        indicators *= scale
-        # Outside the image, where zeros stand, the padding's indicator is 1.
-        outside = ordered.index(padding) if beyond else None
-        if beyond:
-            indicators[outside] -= scale
-        scores = self._sampled(indicators, grid, "bilinear")
-        if beyond:
-            scores[outside] += scale
-        scores = scores.half()
-        nearest = (self._sampled(segmentation.float() - padding, grid, "nearest") + padding).to(segmentation.dtype)
-        wins = scores == scores.amax(0)
-        settled = torch.zeros_like(wins[0])
-        for label, winner in zip(ordered, wins, strict=True):
-            settled |= winner & (nearest[0] == label)
-        others = wins[:, ~settled].byte().argmax(0)  # the first of those that share the score
-        nearest[0][~settled] = torch.tensor(ordered, dtype=segmentation.dtype)[others]
-        return nearest
-
-    def _sampled(self, image: Tensor, grid: Tensor, mode: str) -> Tensor:
-        return grid_sample(image[None], grid[None], mode, padding_mode="zeros", align_corners=self.align_corners)[0]
-
-
-FASTER = {ConvertSegmentationToRegionsTransform: RegionsByComparison, SpatialTransform: LabelsInOnePass}
-
-
-def speed_up(transforms: Any) -> None:
-    """Let composed transforms of nnU-Net do the same in less time."""
-    for transform in transforms.transforms:
-        transform.__class__ = FASTER.get(type(transform), type(transform))

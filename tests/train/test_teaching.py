@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from crossmodal.experiment import recipe as recipes
+
 from crossmodal.distill.inputs import labels_from_regions
 from crossmodal.domain import ALL, parse_subset
+from crossmodal.experiment import recipe as recipes
+from crossmodal.experiment.recipe import Recipe
 from crossmodal.nnunet.export import hash_of_weights, read_weights
-from trainings import FOLDERS, prepared, recipe_of, trained
+from tests.train.trainings import prepared, recipe_of, trained
 
-METHODS = [name for name in recipes.known_methods(FOLDERS) if recipe_of(name)["distill"]]
+METHODS = [name for name in recipes.known_methods() if recipe_of(name).distill]
 
 
 def gradients_of_the_terms(trainer, batch: dict) -> dict[str, bool]:
@@ -37,9 +39,9 @@ def gradients_of_the_terms(trainer, batch: dict) -> dict[str, bool]:
     }
 
 
-def ready(method: str, recipe: dict, dataset: Path, out: Path):
-    trainer = prepared(method, ["t2" if recipe["modalities"] == "given" else ALL], dataset, out, recipe)
-    needed = recipes.teacher_of(recipe, "t2")
+def ready(method: str, recipe: Recipe, dataset: Path, out: Path):
+    trainer = prepared(method, ["t2" if recipe.modalities == "given" else ALL], dataset, out, recipe)
+    needed = recipe.teacher_before("t2")
     if needed:
         folder = out.parent / "teacher"
         trained(needed[0], needed[1], dataset, folder)
@@ -56,7 +58,7 @@ def test_distillation_reaches_the_student_and_a_frozen_teacher_stays(
     recipe = recipe_of(method)
     trainer = ready(method, recipe, tiny_dataset, tmp_path / method)
     batch = next(trainer.dataloader_train)
-    joint = recipe["teacher"]["trained"] == "jointly"
+    joint = recipe.teacher_trained == "jointly"
     assert gradients_of_the_terms(trainer, batch) == {"student": True, "teacher": joint}
     student = hash_of_weights(trainer.network.state_dict())
     teacher = hash_of_weights(trainer.teacher.module.state_dict()) if trainer.teacher else None

@@ -1,4 +1,4 @@
-"""Training states: written whole or not at all, checked when read, with the one before kept.
+"""Files of training states: written whole or not at all, verified when read, with the one before kept.
 
 A state file is 8 bytes of magic, the SHA-256 of the payload, and the payload that `torch.save` wrote. Names
 in a folder: `state.pt` is the newest, `state-before.pt` the one before it.
@@ -6,20 +6,15 @@ in a folder: `state.pt` is the newest, `state-before.pt` the one before it.
 
 import hashlib
 import io
-import os
 import pickle
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from crossmodal.differences import differences
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_path, write_text
+from crossmodal.files import atomic_path
 
 MAGIC = b"CMSTATE1"
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
@@ -56,7 +51,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole state, or None, and a message for each damaged one that was passed over.
 
     Raises:
-        UserError: a file with a right checksum holds other things than tensors and plain values.
+        UserError: a file whose checksum is right holds other things than tensors and plain values.
     """
     damaged = []
     for name in (NEWEST, NEXT, BEFORE):
@@ -108,37 +103,3 @@ def refuse_other(found: dict[str, Any], wanted: dict[str, Any], where: Path, rem
     if different:
         lines = "\n".join(f"  {line}" for line in different)
         raise UserError(f"{where}: was made with other settings:\n{lines}\n{remedy}")
-
-
-@contextmanager
-def only_process(folder: Path, lock: Path, doing: str) -> Iterator[None]:
-    """Hold the lock of a folder; it ends with the process, however that ends.
-
-    Args:
-        folder: what is locked, for the message.
-        lock: the lock file, made when it is not there; the process that holds it is named beside it.
-        doing: what is being done to the folder, for the message.
-
-    Raises:
-        UserError: another process holds it, and the message names that process; or it cannot be written.
-    """
-    holder = lock.with_name(f"{lock.name}-holder")
-    held = FileLock(lock, timeout=0)
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        held.acquire()
-        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}")
-    except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
-        raise UserError(
-            f"{folder}: is being {doing} by {who}; wait for it or stop it, then run the same command again"
-        ) from None
-    except OSError as error:
-        held.release()
-        raise UserError(f"{folder}: cannot be written ({error.strerror}): choose another --out") from None
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            holder.unlink(missing_ok=True)
-        held.release()

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from crossmodal.experiment import recipe as recipes
-from crossmodal.errors import UserError
-from crossmodal.evaluate.score import read_cases
-from crossmodal.nnunet.dataset import build
-from trainings import FOLDERS, SCHEMA, trained
 
-from tests.conftest import TINY_BUDGET
+from crossmodal.cohort.cases_csv import read_cases
+from crossmodal.errors import UserError
+from crossmodal.experiment import recipe as recipes
+from crossmodal.nnunet.dataset import build
+from tests.conftest import tiny_budget
+from tests.train.trainings import trained
 
 MINE = """
 title: Mine
@@ -25,7 +25,7 @@ distill:
 
 def test_a_new_file_is_a_new_method(tiny_dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(MINE)
-    recipe = recipes.load("mine", [*FOLDERS, tmp_path], SCHEMA, {"distill.1.weight": 0.25})
+    recipe = recipes.load("mine", [tmp_path], {"distill.1.weight": 0.25})
     manifest = trained("mine", "flair", tiny_dataset, tmp_path / "model", recipe)
     assert manifest["recipe"]["distill"][1]["weight"] == 0.25
     progress = pd.read_csv(tmp_path / "model" / "fold_0" / "progress.csv")
@@ -45,7 +45,7 @@ def test_correlations_are_kept_from_the_start_and_the_end(tiny_dataset: Path, tm
 
 @pytest.mark.parametrize("backbone", ["resenc_m", "resenc_l"])
 def test_residual_encoders_serve_every_kind_of_recipe(backbone: str, tiny_cases: Path, tmp_path: Path) -> None:
-    build(read_cases(tiny_cases), tmp_path / "nnunet", TINY_BUDGET, backbone)
+    build(read_cases(tiny_cases), tmp_path / "nnunet", tiny_budget(), backbone)
     for method in ("choi2023", "zagoruyko2017"):
         manifest = trained(method, "t1ce+flair", tmp_path / "nnunet", tmp_path / method)
         assert manifest["backbone"] == backbone

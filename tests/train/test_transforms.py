@@ -10,13 +10,15 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTransform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
-from crossmodal.errors import UserError
-from crossmodal.train import loading
-from crossmodal.train.loading import CheckedCases, LabelsInOnePass, RegionsByComparison, speed_up
 from hypothesis import given
 from hypothesis import strategies as st
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from scipy.ndimage import gaussian_filter
+
+from crossmodal.errors import UserError
+from crossmodal.train import batches
+from crossmodal.train.batches import CheckedCases
+from crossmodal.train.transforms import LabelsInOnePass, RegionsByComparison, speed_up
 
 REGIONS = st.lists(st.one_of(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=4)), min_size=1)
 
@@ -114,6 +116,6 @@ def test_a_kept_case_whose_file_was_deleted_is_named(stock):
 
 
 def test_a_large_dataset_is_not_kept(stock, monkeypatch):
-    monkeypatch.setattr(loading, "KEPT_AT_MOST", 10_000)
+    monkeypatch.setattr(batches, "KEPT_AT_MOST", 10_000)
     cases, name = CheckedCases(stock), stock.identifiers[0]
     assert cases.load_case(name) is not cases.load_case(name) and not cases.kept

@@ -1,0 +1,102 @@
+"""Networks of a distillation: teacher and students, what each is shown, and the terms that compare them."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from crossmodal.distill import Features, class_mean
+from crossmodal.distill import features as taps
+from crossmodal.experiment.recipe import Recipe
+
+
+@dataclass
+class Network:
+    """A U-Net and what it is shown.
+
+    Attributes:
+        module: the bare nnU-Net network.
+        channels: its channels among the four.
+        recipe: the recipe by which it is trained: input and skip connections.
+    """
+
+    module: nn.Module
+    channels: list[int]
+    recipe: Recipe
+
+    def features(self, images: Tensor, labels: Tensor) -> Features:
+        """Forward pass on a four-channel batch (B, 4, ...) with labels (B, 1, ...)."""
+        return taps.forward(self.module, self.view(images, labels), self.recipe.skip_connections)
+
+    def view(self, images: Tensor, labels: Tensor) -> Tensor:
+        """What the network is shown of the batch, (B, k, ...)."""
+        images = images if self.channels == list(range(images.shape[1])) else images[:, self.channels]
+        return class_mean(images, labels) if self.recipe.uses_ground_truth else images
+
+
+@dataclass
+class Term:
+    """One entry of `distill`, with a loss for each tensor at its tap (several for `encoder.*`)."""
+
+    name: str
+    at: str
+    weight: float
+    losses: nn.ModuleList
+
+    def compare(self, student: Features, teacher: Features, labels: Tensor) -> Tensor:
+        """Mean of the losses over the tensors at the tap."""
+        pairs = zip(self.losses, student.at(self.at), teacher.at(self.at), strict=True)
+        return torch.stack([loss(s, t, labels) for loss, s, t in pairs]).mean()
+
+
+@dataclass
+class Student(Network):
+    """A network that learns, and the terms that compare it with its teacher."""
+
+    name: str = "student"
+    terms: list[Term] = field(default_factory=list)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Its own weights and those of its projections."""
+        return [*self.module.parameters(), *(p for term in self.terms for p in term.losses.parameters())]
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy alone, for nnU-Net's overlapping regions: a binary one in each."""
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar from (B, regions, ...) logits and boolean targets of the same shape."""
+        return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
+
+
+class OutputsOnly(nn.Module):
+    """A network's logits through our forward pass, which can leave out the skip connections."""
+
+    def __init__(self, network: nn.Module, skip_connections: bool) -> None:
+        super().__init__()
+        self.network, self.skip_connections = network, skip_connections
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return taps.forward(self.network, images, self.skip_connections).outputs
+
+
+def gradient_ratio(distillation: Tensor, segmentation: Tensor, at: list[Tensor]) -> float:
+    """Norm of the distillation's gradient at a tap over that of the segmentation's.
+
+    Args:
+        distillation: a term times its weight, a scalar.
+        segmentation: the segmentation loss times its weight, a scalar.
+        at: the tensors at the tap.
+
+    Returns:
+        nan when the segmentation's gradient there is 0.
+    """
+
+    def norm(loss: Tensor) -> float:
+        gradients = torch.autograd.grad(loss, at, retain_graph=True, allow_unused=True)
+        return float(sum(g.float().pow(2).sum() for g in gradients if g is not None)) ** 0.5
+
+    below = norm(segmentation)
+    return norm(distillation) / below if below > 0 else float(np.nan)
