@@ -24,9 +24,9 @@ def gradients_of_the_terms(trainer, batch: dict) -> dict[str, bool]:
         network.zero_grad(set_to_none=True)
     found = student.features(trainer._shown(student, images), labels)
     teaching = (
-        trainer._own_lesson(student, images, labels)
-        if trainer._teaches_itself()
-        else trainer.lesson(trainer._teacher_features(images, labels))
+        trainer._own_targets(student, images, labels)
+        if trainer.recipe.teacher_trained == "itself"
+        else trainer.teacher_targets(trainer._teacher_features(images, labels))
     )
     sum(term.compare(found, teaching, labels) for term in student.terms).backward()
 

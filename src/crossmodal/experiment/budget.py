@@ -48,7 +48,7 @@ class Budget(Model):
     default; the choice is recorded with the model."""
     compile: bool = False
     """torch.compile the network (GPU only)."""
-    save_every_minutes: int | float = Field(10, gt=0)
+    save_every_minutes: int | float = Field(10, ge=0)
     """Minutes between two saves of the training state."""
     memory_gb: int | float = Field(24, gt=0)
     """Main memory that a training asks a cluster for, in GB."""
