@@ -168,8 +168,9 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         with self.interruption, cached_thread_limits():
             try:
                 self._run_training()
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker"):
+            except (RuntimeError, EOFError, ConnectionError) as error:
+                # A worker that is killed while it hands over a batch breaks the connection to it.
+                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
                     raise
                 raise UserError(
                     f"{self.folder}: a process that loads batches was killed, perhaps for want of memory ({error}): "
