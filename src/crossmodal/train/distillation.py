@@ -40,8 +40,6 @@ class DistillationTrainer(ReproducibleTrainer):
         self.teacher_learns = self.recipe.teacher_trained == "jointly"
         self.correlations: dict[str, Tensor] = {}
 
-    # --- building ---------------------------------------------------------------------------------------------
-
     def initialize(self) -> None:
         """nnU-Net's order: networks, optimiser, loss; each network from a generator of its own."""
         if self.was_initialized:
@@ -150,8 +148,6 @@ class DistillationTrainer(ReproducibleTrainer):
         for network in [*self.students, *([self.teacher] if self.teacher else [])]:
             network.module.decoder.deep_supervision = enabled
 
-    # --- one step ---------------------------------------------------------------------------------------------
-
     def train_step(self, batch: dict) -> dict:
         """One step of every network that learns; returns each loss term as a float."""
         images = self.to_device(batch["data"])
@@ -258,8 +254,6 @@ class DistillationTrainer(ReproducibleTrainer):
         if self._steps_done() == steps - 1:
             self.correlations["end"] = term.losses[0].correlation.float().cpu()
 
-    # --- epochs -----------------------------------------------------------------------------------------------
-
     def on_train_epoch_start(self) -> None:
         """nnU-Net's, and train mode for every network that learns."""
         super().on_train_epoch_start()
@@ -283,8 +277,6 @@ class DistillationTrainer(ReproducibleTrainer):
                 return super().validation_step({"data": shown, "target": batch["target"]})
         finally:
             self.network = bare
-
-    # --- state ------------------------------------------------------------------------------------------------
 
     def networks(self) -> dict[str, nn.Module]:
         """Students, their projections, and a teacher that learns."""
