@@ -15,7 +15,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from dataset import REPOSITORY
-from measure import Usage, run_command
+from measure import Usage, markdown_row, markdown_table, run_command
 
 from crossmodal.experiment import layout
 
@@ -104,15 +104,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, nargs="+", default=[100, 300, 1000, 3000, 10000])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    print("| jobs | ours, s | bare, s | ratio | ours, MB | bare, MB | ours, ms a job |", flush=True)
-    print("|---|---|---|---|---|---|---|")
+    header = ("jobs", "ours, s", "bare, s", "ratio", "ours, MB", "bare, MB", "ours, ms a job")
+    print(markdown_table(header), flush=True)
     for jobs in options.jobs:
         number, ours, bare = measure(jobs, options.rounds)
-        print(
-            f"| {number:,} | {ours.cpu_s:.1f} | {bare.cpu_s:.1f} | {ours.cpu_s / bare.cpu_s:.2f} "
-            f"| {ours.peak_mb:.0f} | {bare.peak_mb:.0f} | {1000 * ours.cpu_s / number:.2f} |",
-            flush=True,
-        )
+        cells = (f"{number:,}", f"{ours.cpu_s:.1f}", f"{bare.cpu_s:.1f}", f"{ours.cpu_s / bare.cpu_s:.2f}")
+        memory = (f"{ours.peak_mb:.0f}", f"{bare.peak_mb:.0f}")
+        print(markdown_row((*cells, *memory, f"{1000 * ours.cpu_s / number:.2f}")), flush=True)
 
 
 if __name__ == "__main__":

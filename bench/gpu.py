@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from dataset import demo_data, make_dataset
 from measure import device_name, markdown_table, quartiles
-from processes import Setup, budget_of, build
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from processes import Setup, budget_of, running
 from run import SUBSET
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,7 +46,20 @@ def measure(setup: Setup, on_device: bool, scratch: Path, steps: int, warm_up: i
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    trainer = build(setup, scratch)
+    with running(setup, scratch) as trainer:
+        found = time_steps(trainer, on_device, steps, warm_up)
+        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+        if not setup.budget.compile:
+            with FlopCounterMode(display=False) as counter:
+                trainer.train_step(next(trainer.dataloader_train))
+            found["tflop_per_step"] = counter.get_total_flops() / 1e12
+            found["tflop_per_s"] = 1000 * found["tflop_per_step"] / found["step_ms"]
+        trainer.dataloader_train = trainer.dataloader_val = None  # ends the workers
+    return found
+
+
+def time_steps(trainer: nnUNetTrainer, on_device: bool, steps: int, warm_up: int) -> dict:
+    """Images a second, the median time of a step, and half the interquartile range of the times relative to it."""
     batches = trainer.dataloader_train
     if on_device:
         batches = itertools.cycle([to_device(next(batches), trainer.device) for _ in range(BATCHES_ON_DEVICE)])
@@ -54,21 +68,13 @@ def measure(setup: Setup, on_device: bool, scratch: Path, steps: int, warm_up: i
         start = time.perf_counter()
         trainer.train_step(next(batches))
         trainer.step_in_epoch = 1  # the first step of an epoch, which does more, is in the warm-up
-        if cuda:
+        if trainer.device.type == "cuda":
             torch.cuda.synchronize()
         if number >= warm_up:
             times.append(time.perf_counter() - start)
     low, step, high = quartiles(times)
     batch = trainer.configuration_manager.batch_size
-    found = {"images_per_s": batch / step, "step_ms": 1000 * step, "spread": (high - low) / 2 / step}
-    found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
-    if not setup.budget.compile:
-        with FlopCounterMode(display=False) as counter:
-            trainer.train_step(next(batches))
-        found["tflop_per_step"] = counter.get_total_flops() / 1e12
-        found["tflop_per_s"] = found["tflop_per_step"] / step
-    trainer.dataloader_train = trainer.dataloader_val = None  # ends the workers
-    return found
+    return {"images_per_s": batch / step, "step_ms": 1000 * step, "spread": (high - low) / 2 / step}
 
 
 def to_device(batch: dict, device: torch.device) -> dict:

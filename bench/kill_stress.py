@@ -25,7 +25,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from dataset import make_dataset
-from measure import markdown_table
+from measure import markdown_row, markdown_table
 
 from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.domain import ALL
@@ -33,7 +33,6 @@ from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget
 from crossmodal.files import write_yaml
 from crossmodal.nnunet.predict import Predictor
-from crossmodal.progress import say
 
 BUDGET = Budget(
     title="kill stress",
@@ -184,7 +183,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    chance, rows = random.Random(options.seed), []
+    chance = random.Random(options.seed)
+    print(markdown_table(HEADER), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_yaml(folder / "budget.yaml", BUDGET.plain())
@@ -199,15 +199,12 @@ def main() -> None:
             killed = Task(method, dataset, folder / "many" / method, teacher)
             found = stress(killed, seconds, options.kills // len(METHODS), chance, case, expected)
             where = [found.kills.count(place) for place in ("before the first state", "after a state", "at the end")]
-            rows.append(
-                (
-                    *(method, f"{seconds:.1f}", len(found.kills), " / ".join(map(str, where))),
-                    *(f"{found.cut}, {found.fell_back}", f"{found.oldest_s:.1f} s"),
-                    *(", ".join(map(str, sorted(found.resumed_from))), "yes" if found.same else "NO"),
-                )
+            cells = (
+                *(method, f"{seconds:.1f}", len(found.kills), " / ".join(map(str, where))),
+                *(f"{found.cut}, {found.fell_back}", f"{found.oldest_s:.1f} s"),
+                *(", ".join(map(str, sorted(found.resumed_from))), "yes" if found.same else "NO"),
             )
-            say(f"{method}: killed {len(found.kills)} times")
-    print(markdown_table(HEADER, rows))
+            print(markdown_row(cells), flush=True)
 
 
 if __name__ == "__main__":

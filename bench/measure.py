@@ -27,10 +27,14 @@ def device_name() -> str:
     return f"cpu, {model}, {available_cores()} cores"
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+def markdown_row(cells: Iterable[object]) -> str:
+    """A row of a Markdown table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Iterable[object]] = ()) -> str:
+    """A Markdown table; without rows its first two lines."""
+    return "\n".join(map(markdown_row, [header, ["---"] * len(header), *rows]))
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:

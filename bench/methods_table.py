@@ -46,7 +46,7 @@ def table(experiment: Path) -> str:
         progress = pd.read_csv(experiment / training.path(f"{MODEL}/{FOLD}/progress.csv"))
         loss = progress[f"seg_{recipes[method].role}"]
         dice = part.set_index("region")["dice_mean"]
-        change = f"{loss.iloc[0]:.3f} → {loss.iloc[-1]:.3f}"
+        change = f"{number(loss.iloc[0])} → {number(loss.iloc[-1])}"
         rows.append([subset, method, *(number(dice[r]) for r in REGIONS), change, "<br>".join(terms(progress)) or "–"])
     return markdown_table(HEADER, rows)
 

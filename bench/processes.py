@@ -8,8 +8,8 @@ Each trainer runs in its own process, so that its peak memory is its own, and ta
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ import torch
 from measure import BenchProcess, answers_only, serve
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from crossmodal.device import keep_freed_memory, resolved_precision
+from crossmodal.device import fix_arithmetic, keep_freed_memory, resolved_precision
 from crossmodal.domain import ALL, MODALITIES, parse_subset
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.experiment.validation import Model
 from crossmodal.nnunet.plans import CONFIGURATION
+from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import read_dataset
-from crossmodal.train.loading import switch_off_benchmark
-from crossmodal.train.seeds import derive_seed, fix_arithmetic, seed_everything
+from crossmodal.train.reproducibility import derive_seed, seed_everything
+from crossmodal.train.transforms import switch_off_benchmark
 
 SEED = 0
 STOCK_OPTIONS = {"precision": "default", "memory_format": "contiguous", "compile": False}
@@ -77,8 +78,8 @@ def stock(setup: Setup, scratch: Path) -> StockTrainer:
     budget = setup.budget
     plans, dataset_json, _ = read_dataset(Path(setup.dataset))
     torch.set_num_threads(budget.threads)
-    os.environ |= {"nnUNet_results": str(scratch), "nnUNet_n_proc_DA": str(budget.loader_workers)}
-    os.environ["nnUNet_compile"] = str(budget.compile)
+    os.environ |= {"nnUNet_preprocessed": f"{setup.dataset}/preprocessed", "nnUNet_results": str(scratch)}
+    os.environ |= {"nnUNet_n_proc_DA": str(budget.loader_workers), "nnUNet_compile": str(budget.compile)}
     device = torch.device(setup.device)
     trainer = StockTrainer(plans | {"continue_training": False}, CONFIGURATION, 0, dataset_json, device)
     trainer.print_to_log_file = lambda *_args, **_kwargs: None
@@ -94,7 +95,7 @@ def ours(setup: Setup, scratch: Path) -> DistillationTrainer:
     plans, dataset_json, _ = read_dataset(Path(setup.dataset))
     recipe = recipes.load(setup.method)
     settings = {"method": setup.method, "recipe": recipe.plain(), "students": [setup.subset]}
-    settings |= {"seed": SEED, "budget": setup.budget.plain()}
+    settings |= {"seed": SEED, "budget": setup.budget.plain(), "dataset": setup.dataset}
     device = torch.device(setup.device)
     trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, 0, dataset_json, device)
     trainer.open_output(scratch, {})
@@ -118,6 +119,13 @@ def build(setup: Setup, scratch: Path) -> nnUNetTrainer:
     return trainer
 
 
+@contextmanager
+def running(setup: Setup, scratch: Path) -> Iterator[nnUNetTrainer]:
+    """The trainer of a setup, with the thread limits that its own loop uses while the block runs."""
+    with cached_thread_limits() if setup.method else nullcontext():
+        yield build(setup, scratch)
+
+
 def stepper(trainer: nnUNetTrainer) -> Callable[[], float]:
     """A function that takes one whole step of a trainer as its own loop does, and returns the loss."""
 
@@ -138,7 +146,8 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     scratch = Path(given.pop("scratch"))
     answers_only()
-    serve(stepper(build(Setup.parse(given, "bench"), scratch)))
+    with running(Setup.parse(given, "bench"), scratch) as trainer:
+        serve(stepper(trainer))
 
 
 if __name__ == "__main__":

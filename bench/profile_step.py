@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,11 @@ from nnunetv2.training.dataloading import data_loader
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from processes import STOCK_OPTIONS, Setup, budget_of, build, stepper
 from run import SUBSET
-from threadpoolctl import threadpool_limits
 
 from crossmodal.distill import features as taps
-from crossmodal.train import loading
+from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train.seeds import seed_everything
+from crossmodal.train.reproducibility import seed_everything
 
 PARTS = ("load", "augment", "forward", "loss", "backward", "optimiser", "rest")
 
@@ -66,13 +66,18 @@ def watch(trainer: nnUNetTrainer, clock: Clock) -> Callable[[], float]:
     loader = getattr(trainer.dataloader_train, "data_loader", None)
     if loader is not None:  # of worker processes only the waiting time is known
         loader.transforms = _Called(clock.around("augment", loader.transforms))
-    limits = loading.limited_threads if isinstance(trainer, DistillationTrainer) else threadpool_limits
-    trainer.dataloader_train = _Timed(trainer.dataloader_train, clock, limits)
+    trainer.dataloader_train = _Timed(trainer.dataloader_train, clock, thread_limits(trainer))
     trainer.loss.forward = clock.around("loss", trainer.loss.forward)
     trainer.network.forward = clock.around("forward", trainer.network.forward)
     trainer.optimizer.step = clock.around("optimiser", trainer.optimizer.step)
     trainer.optimizer.zero_grad = clock.around("optimiser", trainer.optimizer.zero_grad)
     return clock.around("rest", stepper(trainer))
+
+
+def thread_limits(trainer: nnUNetTrainer) -> Callable:
+    """What limits the threads of a trainer's loader when its own loop runs."""
+    with cached_thread_limits() if isinstance(trainer, DistillationTrainer) else nullcontext():
+        return data_loader.threadpool_limits
 
 
 class _Called:

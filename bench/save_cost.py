@@ -23,11 +23,11 @@ from measure import markdown_table
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget
 from crossmodal.files import write_yaml
-from crossmodal.train import resume
+from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, train
-from crossmodal.train.seeds import random_state
-from crossmodal.train.trainer import SAVE_AT_MOST
+from crossmodal.train.reproducibility import random_state
+from crossmodal.train.saving import SAVE_AT_MOST
 
 FEATURES = (32, 64, 128, 256, 320, 320)
 
@@ -58,9 +58,9 @@ def full_size(folder: Path, networks: int) -> tuple[str, ...]:
     seconds = []
     for _ in range(5):
         began = time.monotonic()
-        resume.save_state(folder / "state", state)
+        states.save_state(folder / "state", state)
         seconds.append(time.monotonic() - began)
-    size = (folder / "state" / resume.NEWEST).stat().st_size / 2**20
+    size = (folder / "state" / states.NEWEST).stat().st_size / 2**20
     middle = statistics.median(seconds)
     share = middle / max(60 * Budget.model_fields["save_every_minutes"].default, middle / SAVE_AT_MOST)
     name = "one six-stage network" if networks == 1 else f"{networks} six-stage networks (a joint training)"
