@@ -47,7 +47,7 @@ publish: env  ## models, predictions and scores of EXPERIMENT=… to REMOTE=… 
 restore: env  ## what was published of EXPERIMENT=…, every hash checked, so that snakemake has nothing to do
 	@$(BIN)/crossmodal restore "results/$(EXPERIMENT)"
 
-bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to bench/latest.json
+bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to src/crossmodal/data/step_times.json
 	@$(BIN)/python bench/run.py
 
 schemas: env  ## JSON schemas and the table of losses again, from the classes

@@ -17,7 +17,7 @@ from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.nnunet.dataset import NAME
 
 
-def anew(out: Path, command: list[str], environment: dict[str, str] | None = None) -> Usage:
+def run_again(out: Path, command: list[str], environment: dict[str, str] | None = None) -> Usage:
     """Empty the folder that a command writes into, and run the command."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -36,7 +36,7 @@ def preprocess(cases: Path, dataset: Path, budget: str, scratch: Path, times: in
     peer += ["-overwrite_target_spacing", *spacing]
     environment = {"nnUNet_raw": str(dataset / "raw"), "nnUNet_preprocessed": str(theirs)}
     environment |= {"nnUNet_results": str(scratch / "results")}
-    found = compare(lambda: anew(out, ours), lambda: anew(theirs, peer, environment), times)
+    found = compare(lambda: run_again(out, ours), lambda: run_again(theirs, peer, environment), times)
     return found | {"cases": _same_arrays(out / "preprocessed" / NAME, theirs / NAME)}
 
 
@@ -85,7 +85,7 @@ def predict(cases: Path, dataset: Path, subset: str, budget: Budget, folder: Pat
     ours += ["--modalities", subset, "--out", str(out), "--device", "cpu", "--threads", str(available_cores())]
     peer = ["nnUNetv2_predict_from_modelfolder", "-i", str(shown), "-o", str(theirs), "-m", str(model)]
     peer += ["-f", "0", "-device", "cpu", "--disable_progress_bar"]
-    found = compare(lambda: anew(out, ours), lambda: anew(theirs, peer), times)
+    found = compare(lambda: run_again(out, ours), lambda: run_again(theirs, peer), times)
     for row in test.itertuples():
         stock = np.asarray(nib.load(theirs / f"{row.case}{ending}").dataobj)
         mapped = np.zeros_like(stock)

@@ -16,7 +16,7 @@ __all__ = ["app", "catalogue", "cohort", "cost", "evaluate", "main", "predict", 
 def main() -> None:
     """Entry point of `crossmodal`: a user's mistake, or a disk's fault, ends in one message and exit code 1."""
     # In a cluster's job the shell ignores TERM (rules/common.smk), and its children inherit that. A process pool,
-    # nnU-Net's own too, ends its workers by TERM and would wait for ever for those that ignore it.
+    # nnU-Net's own too, ends its workers by TERM and would wait forever for those that ignore it.
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:

@@ -16,7 +16,7 @@ from crossmodal.experiment.recipe import Recipe
 NETWORK = ("patch_size", "batch_size", "features", "threads", "loader_workers", "memory_format", "precision", "compile")
 # A step is a forward and a backward pass, which costs twice as much. A frozen teacher adds a forward pass.
 ARITHMETIC = {"alone": 1.0, "joint": 2.0, "frozen": 4 / 3}
-# Names of the steps of each kind in bench/latest.json; the first with the experiment's options is taken.
+# Names of the steps of each kind in data/step_times.json; the first with the experiment's options is taken.
 BENCHES = {"alone": ("fast_vs_stock", "student_vs_stock"), "joint": ("joint_vs_sum",), "frozen": ("frozen_vs_student",)}
 
 
@@ -75,7 +75,7 @@ def from_bench(path: Path, config: Resolved) -> list[StepTime]:
     """Step times of `make bench`, if it measured this experiment's network.
 
     Args:
-        path: bench/latest.json; without that file there are no times.
+        path: what bench/run.py wrote (data/step_times.json); without that file there are no times.
         config: of the experiment that is planned.
     """
     if not path.is_file() or config.backbone != "plain":
