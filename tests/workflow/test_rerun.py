@@ -188,9 +188,7 @@ def test_nothing_runs_again_when_times_move_or_comments_change(experiment: Exper
         for path in (experiment.folder / top, *sorted((experiment.folder / top).rglob("*"))):
             if ".snakemake" not in path.name and not path.is_symlink():
                 os.utime(path)
-    changed(
-        "recipes/mine.yaml", lambda text: b"# A comment.\n" + text.replace(b"title: ", b"title: New ")
-    )
+    changed("recipes/mine.yaml", lambda text: b"# A comment.\n" + text.replace(b"title: ", b"title: New "))
     changed("workflow/rules/train.smk", lambda text: b"# A comment.\n" + text.replace(b"priority: 10", b"priority: 11"))
     assert experiment.would_run() == NOTHING
 
