@@ -176,3 +176,21 @@ def test_freed_memory_is_kept_for_the_next_array():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     without, kept = map(int, run.stdout.split())
     assert kept < 100 < without
+
+
+@pytest.mark.parametrize("variable", [None, ":16:8"])
+def test_the_choice_of_kernels_ends_with_its_block(variable, monkeypatch):
+    import torch
+
+    def chosen() -> tuple:
+        return torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark, os.environ.get(device.CUBLAS)
+
+    monkeypatch.delenv(device.CUBLAS, raising=False)
+    if variable:
+        monkeypatch.setenv(device.CUBLAS, variable)
+    before = chosen()
+    with device.fix_arithmetic(torch.device("cuda"), False):
+        assert chosen() == (0, True, variable)
+    with device.fix_arithmetic(torch.device("cuda"), True):
+        assert chosen() == (2, False, ":4096:8")
+    assert chosen() == before

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 LISTED = re.compile(r"^(?P<indent>\s*)(?P<kind>GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)")
 
 
@@ -149,7 +150,7 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_MAX, 0)
 
 
-def fix_arithmetic(device: "torch.device", deterministic: bool) -> None:
+def fix_arithmetic(device: "torch.device", deterministic: bool) -> ExitStack:
     """Choose between the GPU kernels that are fastest and those that give the same bits every time.
 
     On a CPU the bits are the same either way.
@@ -157,14 +158,24 @@ def fix_arithmetic(device: "torch.device", deterministic: bool) -> None:
     Args:
         device: where networks run.
         deterministic: whether to use deterministic kernels alone; where torch has none, it says so and stops.
+
+    Returns:
+        A context that restores what was set before; without `with`, the choice stays.
     """
     import torch
 
+    undo = ExitStack()
+    undo.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
+    torch.use_deterministic_algorithms(deterministic)
     if device.type == "cuda":
+        undo.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
         torch.backends.cudnn.benchmark = not deterministic
         if deterministic:  # cuBLAS reads it when it is first used
-            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-    torch.use_deterministic_algorithms(deterministic)
+            before = {name: value for name, value in os.environ.items() if name == CUBLAS}
+            undo.callback(os.environ.update, before)
+            undo.callback(os.environ.pop, CUBLAS, None)
+            os.environ[CUBLAS] = ":4096:8"
+    return undo
 
 
 def resolved_precision(precision: str, device: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from nnunetv2.training.dataloading import data_loader
 
 from crossmodal.nnunet.export import read_manifest
 from crossmodal.train import job as training
@@ -181,17 +182,20 @@ def test_states_and_checkpoints_hold_nothing_that_must_be_unpickled(
     assert not (tmp_path / "m" / "fold_0" / "state").exists()
 
 
-def test_deterministic_kernels_change_no_bit_on_a_cpu(tiny_dataset: Path, tmp_path: Path) -> None:
-    weights = []
+def test_deterministic_kernels_change_no_bit_on_a_cpu_and_the_process_stays_as_it_was(
+    tiny_dataset: Path, tmp_path: Path
+) -> None:
+    def process() -> tuple:
+        return dict(os.environ), data_loader.threadpool_limits, torch.get_deterministic_debug_mode()
+
+    before, weights = process(), []
     for deterministic in (False, True):
         out = tmp_path / f"deterministic-{deterministic}"
         job = training.TrainingJob(
             "choi2023", recipe_of("choi2023"), "t2", 0, 0, tiny_budget(), tiny_dataset, out, None, deterministic
         )
-        try:
-            training.train(job, torch.device("cpu"))
-        finally:
-            torch.use_deterministic_algorithms(False)
+        training.train(job, torch.device("cpu"))
+        assert process() == before
         manifest = read_manifest(out / "fold_0" / "manifest.json")
         assert manifest.get("deterministic", False) == deterministic
         weights.append(manifest["weights_sha256"])

@@ -1,6 +1,7 @@
 """A user's own method is one new file; and every backbone that nnU-Net plans serves the recipes."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -45,7 +46,9 @@ def test_correlations_are_kept_from_the_start_and_the_end(tiny_dataset: Path, tm
 
 @pytest.mark.parametrize("backbone", ["resenc_m", "resenc_l"])
 def test_residual_encoders_serve_every_kind_of_recipe(backbone: str, tiny_cases: Path, tmp_path: Path) -> None:
+    before = dict(os.environ)
     build(read_cases(tiny_cases), tmp_path / "nnunet", tiny_budget(), backbone)
+    assert os.environ == before
     for method in ("choi2023", "zagoruyko2017"):
         manifest = trained(method, "t1ce+flair", tmp_path / "nnunet", tmp_path / method)
         assert manifest["backbone"] == backbone

@@ -110,6 +110,9 @@ class Predictor:
         Args:
             images: modality to file (or `file#channel`), for each modality of the model; an any-subset model
                 takes those that are there and is given zeros for the others.
+
+        Raises:
+            UserError: a modality is missing.
         """
         missing = [name for name in self.modalities if name not in images]
         if not images or (missing and not self.any_subset):
@@ -180,16 +183,19 @@ def predict_cases(
         out: the folder.
         device: where to run.
         deterministic: the same bits every time on a GPU too.
+
+    Raises:
+        UserError: the model is of another subset or was changed, or another process predicts into `out`.
     """
     predictor = Predictor(model, [fold], device)
-    fix_arithmetic(device, deterministic)  # nnU-Net's predictor has just chosen the fastest kernels
     shown = parse_subset(modalities)
     if not predictor.any_subset and shown != predictor.modalities:
         raise UserError(f"{model}: is a model of {subset_name(predictor.modalities)}, not of {modalities}")
     manifest = read_manifest(model / f"fold_{fold}" / "manifest.json")
     made_for = {"model": manifest, "modalities": modalities, "cases": cases.astype(str).to_numpy().tolist()}
     lock = only_process(out, out.with_name(f".{out.name}.lock"), "predicted")
-    with lock, resumable_directory(out, made_for) as folder:
+    # The predictor's constructor has chosen the fastest kernels.
+    with lock, fix_arithmetic(device, deterministic), resumable_directory(out, made_for) as folder:
         for row in track(list(cases.itertuples()), "cases predicted"):
             segmentation = folder / f"{row.case}.nii.gz"
             if not segmentation.exists():
@@ -201,6 +207,14 @@ def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFram
 
     Of the training cohort: the held-out test cases and those that can only be predicted; where no test set was
     held out, the fold's own validation cases. Of an external cohort: all its cases.
+
+    Args:
+        cases: rows of cases.csv.
+        cohort: name of the cohort.
+        fold: the fold whose network is scored.
+
+    Raises:
+        UserError: there is no such cohort.
     """
     rows = cases[cases["cohort"] == cohort]
     if rows.empty:

@@ -56,8 +56,14 @@ class TrainingJob:
 def train(job: TrainingJob, device: torch.device) -> None:
     """Train, or go on with, one network; does nothing when it is already there.
 
+    Args:
+        job: what is to be trained.
+        device: where to train.
+
     Raises:
-        UserError: see its messages; nothing half-written stays under a final name.
+        UserError: the job does not fit its dataset, teacher or an earlier training in its folder; data cannot be read,
+            files cannot be written, or the loss is not a number. Nothing half-written stays under a final name.
+        SystemExit: a signal asked to stop; the state is saved.
     """
     subset = subset_name(parse_subset(job.modalities))
     _check_subset(job, subset)
@@ -69,11 +75,10 @@ def train(job: TrainingJob, device: torch.device) -> None:
     teacher = _read_teacher(job)
     identity = _identity(job, subset, manifest, teacher)
     folder = job.out / f"fold_{job.fold}"
-    with only_process(folder, folder / ".lock", "trained"):
+    with only_process(folder, folder / ".lock", "trained"), fix_arithmetic(device, job.deterministic):
         if _finished(job, identity):
             print(f"{folder}: already trained")
             return
-        fix_arithmetic(device, job.deterministic)
         settings = {
             "method": job.method,
             "recipe": job.recipe.plain(),
