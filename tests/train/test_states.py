@@ -67,7 +67,7 @@ class Payload:
 
 def test_a_hostile_state_is_not_unpickled(tmp_path: Path) -> None:
     states.save_state(tmp_path / "state", STATE | {"extra": Payload(tmp_path / "made")})
-    with pytest.raises(UserError, match="no training state of ours"):
+    with pytest.raises(UserError, match="not a training state of this program"):
         states.load_state(tmp_path / "state")
     assert not (tmp_path / "made").exists()
 

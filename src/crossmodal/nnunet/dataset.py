@@ -92,6 +92,10 @@ def write_raw(train: pd.DataFrame, folder: Path) -> None:
     """Raw nnU-Net dataset: images as links to the cohort's files, labels written anew as 1 ED, 2 NCR, 3 ET.
 
     Files in several formats, or volumes inside a 4D file, are written as .nii.gz instead of linked.
+
+    Args:
+        train: the training cases of cases.csv.
+        folder: the raw dataset, e.g. raw/Dataset001_Crossmodal; its old images and labels are deleted.
     """
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -127,7 +131,13 @@ def _internal_labels(segmentation: nib.Nifti1Image, release: str) -> nib.Nifti1I
 
 
 def plan(out: Path, budget: Budget, backbone: str) -> None:
-    """Fingerprint and plans by nnU-Net's own planner, then the budget's changes."""
+    """Fingerprint and plans by nnU-Net's own planner, then the budget's changes.
+
+    Args:
+        out: the experiment's nnunet/ folder, to which nnU-Net's environment variables point.
+        budget: the budget.
+        backbone: plain, resenc_m or resenc_l.
+    """
     import nnunetv2
     from batchgenerators.utilities.file_and_folder_operations import load_json
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
@@ -188,7 +198,12 @@ def extract_fingerprint(foreground_voxels: float | None) -> None:
 
 
 def preprocess(out: Path, workers: int) -> None:
-    """Crop, normalise and resample each case with nnU-Net's preprocessor."""
+    """Crop, normalise and resample each case with nnU-Net's preprocessor.
+
+    Args:
+        out: the experiment's nnunet/ folder, with plans.
+        workers: processes.
+    """
     from batchgenerators.utilities.file_and_folder_operations import load_json
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
     from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets

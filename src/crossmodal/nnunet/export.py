@@ -30,6 +30,15 @@ def write_checkpoint(
     """checkpoint_final.pth as stock nnU-Net writes it, for `nnUNetTrainer`: no class of ours is needed to read it.
 
     Only tensors and plain types are in it, so `torch.load(weights_only=True)` reads it too.
+
+    Args:
+        path: the file.
+        network: whose weights are written.
+        plans, dataset_json: as `plans.subset_plans` returns them for this network.
+        fold: its fold.
+        epochs: number of epochs it was trained for.
+        mirroring: spatial axes over which predictions are averaged, or None.
+        logging: content of nnU-Net's logger, in plain types.
     """
     checkpoint = {
         "network_weights": {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
@@ -56,6 +65,10 @@ def write_checkpoint(
 
 def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
     """Weights of a finished network, verified against its manifest where it has one.
+
+    Args:
+        model: model folder.
+        fold: whose weights.
 
     Raises:
         UserError: there is no finished checkpoint, it cannot be read safely, or its weights are not those that
@@ -90,7 +103,13 @@ def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def write_manifest(path: Path, identity: dict[str, Any], network: nn.Module) -> None:
-    """manifest.json: what was trained and the hash of what came out, and nothing that changes between equal runs."""
+    """manifest.json: what was trained and the hash of what came out, and nothing that changes between equal runs.
+
+    Args:
+        path: the file.
+        identity: what identifies the training, as JSON data.
+        network: the trained network, which is hashed.
+    """
     write_json(path, {"weights_sha256": hash_of_weights(network.state_dict())} | identity)
 
 

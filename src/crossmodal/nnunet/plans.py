@@ -3,14 +3,14 @@
 import re
 from copy import deepcopy
 
-from crossmodal.domain import ED, ET, INTERNAL_REGIONS, MODALITIES, NCR, channels_of
+from crossmodal.domain import INTERNAL_REGIONS, MODALITIES, channels_of
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
 
 CONFIGURATION = "3d_fullres"
-# nnU-Net's internal labels and the nested regions that are trained, in the order of `regions_class_order`.
+# The nested regions that are trained. nnU-Net paints them in this order, each with the label that the next one lacks.
 LABELS = {"background": 0} | {region: list(labels) for region, labels in INTERNAL_REGIONS.items()}
-REGIONS_CLASS_ORDER = [ED, NCR, ET]
+REGIONS_CLASS_ORDER = [labels[0] for labels in INTERNAL_REGIONS.values()]
 
 # A class of nnU-Net's networks or of torch's layers. A prefix would not do: torch.nn.parallel.distributed.os.system.
 NETWORK_CLASS = re.compile(
@@ -35,10 +35,14 @@ def apply_budget(plans: dict, budget: Budget) -> dict:
     """The plans with a budget's spacing, patch, batch and network; a null keeps what nnU-Net planned.
 
     Only the 3d_fullres configuration is kept. A number of features also sets the number of stages: strides
-    of two (one where the patch can no longer be halved), as nnU-Net plans them for isotropic images.
+    of two, as nnU-Net plans them for isotropic images.
+
+    Args:
+        plans: nnU-Net's plans of the four-channel dataset; they are not changed.
+        budget: the budget.
 
     Raises:
-        UserError: the patch cannot be halved as often as the number of stages asks for.
+        UserError: nnU-Net's and the budget's parts together give a patch that the stages cannot halve.
     """
     plans = deepcopy(plans)
     configuration = plans["configurations"][CONFIGURATION]
@@ -86,6 +90,10 @@ def require_known_classes(plans: dict, where: str) -> None:
     nnU-Net imports the classes that plans.json names and calls them with the arguments that stand there, so a
     stranger's model folder could name a program to run.
 
+    Args:
+        plans: the content of plans.json.
+        where: its path, for the message.
+
     Raises:
         UserError: naming the class.
     """
@@ -104,6 +112,10 @@ def subset_plans(plans: dict, dataset: dict, modalities: tuple[str, ...]) -> tup
     """Plans and dataset.json of a network that takes only these modalities, from those of the four channels.
 
     Prediction with stock nnU-Net then needs these k files alone, as `case_0000` to `case_000(k−1)`.
+
+    Args:
+        plans, dataset: the content of plans.json and dataset.json for four channels; they are not changed.
+        modalities: the subset.
     """
     plans, dataset = deepcopy(plans), deepcopy(dataset)
     channels = channels_of(modalities)

@@ -62,7 +62,12 @@ class DistillationTrainer(ReproducibleTrainer):
         self.was_initialized = True
 
     def build(self, role: str, modalities: tuple[str, ...]) -> nn.Module:
-        """An nnU-Net network whose weights follow from (seed, role, modalities) alone."""
+        """An nnU-Net network on the device, whose weights follow from (seed, role, modalities) alone.
+
+        Args:
+            role: "student" or "teacher", as in the recipe.
+            modalities: its input channels.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.seed, role, *modalities))
             network = self.build_network_architecture(
@@ -73,20 +78,6 @@ class DistillationTrainer(ReproducibleTrainer):
                 self.enable_deep_supervision,
             )
         return self.placed(network)
-
-    def placed(self, module: nn.Module) -> nn.Module:
-        """The module on the device, in the budget's memory format."""
-        if self.budget.memory_format == "channels_last_3d":
-            module = module.to(memory_format=torch.channels_last_3d)
-        module = module.to(self.device)
-        if self.device.type == "cpu":
-            # nnU-Net's act in place on a view, for which autograd copies each gradient three times: 3% of a step.
-            for activation in (part for part in module.modules() if isinstance(part, nn.LeakyReLU)):
-                activation.inplace = False
-        if self._do_i_compile() and hasattr(module, "encoder"):
-            for part in (module.encoder, *module.decoder.stages):
-                part.compile()  # in place: the names of the weights stay
-        return module
 
     def _student(self, modalities: tuple[str, ...], several: bool) -> Student:
         role = self.recipe.role

@@ -46,7 +46,15 @@ class Term:
     losses: nn.ModuleList
 
     def compare(self, student: Features, teacher: Features, labels: Tensor) -> Tensor:
-        """Mean of the losses over the tensors at the tap."""
+        """Mean of the losses over the tensors at the tap, a scalar.
+
+        Args:
+            student, teacher: features of both networks on the same batch.
+            labels: (B, 1, ...), for losses that use them.
+
+        Raises:
+            ValueError: a loss refuses the shapes.
+        """
         pairs = zip(self.losses, student.at(self.at), teacher.at(self.at), strict=True)
         return torch.stack([loss(s, t, labels) for loss, s, t in pairs]).mean()
 

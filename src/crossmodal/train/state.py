@@ -24,6 +24,10 @@ NEWEST, NEXT, BEFORE = "state.pt", "state-next.pt", "state-before.pt"
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write a training state; a crash at any moment leaves this one whole or the one before.
 
+    Args:
+        folder: where states lie.
+        state: tensors and plain values.
+
     Raises:
         UserError: the disk is full or the folder cannot be written; older states are untouched.
     """
@@ -85,7 +89,8 @@ def _unpack(path: Path, payload: bytes) -> dict[str, Any]:
     except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: is no training state of ours, and was not loaded ({reason}); delete {path.parent} to train anew"
+            f"{path}: is not a training state of this program and was not loaded ({reason}); "
+            f"delete {path.parent} to train anew"
         ) from None
 
 
@@ -98,7 +103,17 @@ def remove_states(folder: Path) -> None:
 
 
 def refuse_other(found: dict[str, Any], wanted: dict[str, Any], where: Path, remedy: str) -> None:
-    """Raise UserError, showing each difference, when two identities of a training are not the same."""
+    """Refuse what was made with other settings.
+
+    Args:
+        found: settings of what is there.
+        wanted: settings that are asked for now.
+        where: what is there, for the message.
+        remedy: what to do about it, for the message.
+
+    Raises:
+        UserError: showing each difference.
+    """
     different = differences(found, wanted)
     if different:
         lines = "\n".join(f"  {line}" for line in different)

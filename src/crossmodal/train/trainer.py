@@ -67,7 +67,12 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
     # --- outputs ----------------------------------------------------------------------------------------------
 
     def open_output(self, model: Path, identity: dict[str, Any]) -> None:
-        """Set the model folder and what identifies this training (what a state must agree with)."""
+        """Set where the training writes.
+
+        Args:
+            model: the model folder.
+            identity: what identifies this training; a state must agree with it.
+        """
         self.output_folder_base = str(model)
         self.output_folder = str(model / f"fold_{self.fold}")
         self.folder = Path(self.output_folder)
