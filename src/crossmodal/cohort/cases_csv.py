@@ -62,3 +62,16 @@ def read_cases(path: Path) -> "pd.DataFrame":
     if missing:
         raise UserError(f"{path}: lacks the column {', '.join(missing)}; `crossmodal cohort check` writes it")
     return table
+
+
+def left_out(rows: "pd.DataFrame") -> "pd.Series":
+    """Which rows are validation cases that do not count: where a cohort has held-out cases, those alone do.
+
+    Args:
+        rows: a table with the columns cohort and split, such as cases.csv or per_case.csv.
+
+    Returns:
+        A boolean for each row.
+    """
+    held_out = rows.loc[rows["split"].isin(["test", "external"]), "cohort"].unique()
+    return rows["cohort"].isin(held_out) & (rows["split"] == "train")

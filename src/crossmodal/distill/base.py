@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, get_args, get_origin
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.errors import nearest
@@ -96,8 +97,10 @@ class Projection(nn.Linear):
     """A learnt linear map of the channels at each position: a 1×1 convolution in any number of dimensions."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, in_features, ...) to (B, out_features, ...)."""
-        return super().forward(features.movedim(1, -1)).movedim(-1, 1)
+        """(B, in_features, ...) to (B, out_features, ...), with up to three dimensions of positions."""
+        positions = features.ndim - 2
+        weight = self.weight.reshape(*self.weight.shape, *[1] * positions)
+        return (F.linear, F.conv1d, F.conv2d, F.conv3d)[positions](features, weight, self.bias)
 
 
 LOSSES: dict[str, type[DistillationLoss]] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodal.cohort.cases_csv import left_out
 from crossmodal.domain import REGIONS, all_subsets
 from crossmodal.errors import UserError
 from crossmodal.files import atomic_path
@@ -53,13 +54,12 @@ def held_out(per_case: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     A cohort with a held-out test set is judged by that alone. One without it is judged by its validation cases, each
     predicted by the fold that did not train on it.
     """
-    tested = per_case["cohort"].isin(per_case.loc[per_case["split"] == "test", "cohort"].unique())
-    left_out = tested & (per_case["split"] == "train")
+    dropped = left_out(per_case)
     notes = [
         f"{cohort}: {rows['case'].nunique()} validation cases left out: the cohort has a held-out test set"
-        for cohort, rows in per_case[left_out].groupby("cohort", sort=False)
+        for cohort, rows in per_case[dropped].groupby("cohort", sort=False)
     ]
-    return per_case[~left_out], notes
+    return per_case[~dropped], notes
 
 
 def per_patient(rows: pd.DataFrame) -> pd.DataFrame:

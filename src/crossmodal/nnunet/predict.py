@@ -17,6 +17,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
+from crossmodal.cohort.cases_csv import left_out
 from crossmodal.cohort.volumes import image_of
 from crossmodal.device import fix_arithmetic
 from crossmodal.domain import NUMBER_OF_LABELS, from_internal, parse_subset, subset_name
@@ -219,11 +220,8 @@ def cases_to_predict(cases: pd.DataFrame, cohort: str, fold: int) -> pd.DataFram
     rows = cases[cases["cohort"] == cohort]
     if rows.empty:
         raise UserError(f"cases.csv has no cohort '{cohort}'")
-    held_out = rows[rows["split"].isin(["test", "external", "predict_only"])]
-    if (held_out["split"].isin(["test", "external"])).any():
-        return held_out
-    validation = rows[(rows["split"] == "train") & (rows["fold"] == str(fold))]
-    return pd.concat([held_out, validation])
+    counted = rows[~left_out(rows)]
+    return counted[(counted["split"] != "train") | (counted["fold"] == str(fold))]
 
 
 def _require_whole(written: Path, out: Path) -> None:
