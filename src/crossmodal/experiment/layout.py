@@ -18,8 +18,16 @@ CASES = "cohort/cases.csv"
 DATASET = "nnunet"
 
 
+class Run:
+    """A training or a prediction: where its files lie."""
+
+    def path(self, pattern: str) -> Path:
+        """A pattern of this module with this run's values, relative to the experiment's folder."""
+        return Path(pattern.format(**vars(self)))
+
+
 @dataclass(frozen=True, order=True)
-class Training:
+class Training(Run):
     """One training of one network: of a method, for a subset, with a seed, on a fold."""
 
     method: str
@@ -27,13 +35,9 @@ class Training:
     seed: int
     fold: int
 
-    def path(self, pattern: str) -> Path:
-        """A pattern of this module with this training's values, relative to the experiment's folder."""
-        return Path(pattern.format(**vars(self)))
-
 
 @dataclass(frozen=True, order=True)
-class Prediction:
+class Prediction(Run):
     """One network applied to one cohort with one subset: what one folder of predictions and one score file hold."""
 
     cohort: str
@@ -41,10 +45,6 @@ class Prediction:
     modalities: str
     seed: int
     fold: int
-
-    def path(self, pattern: str) -> Path:
-        """A pattern of this module with this prediction's values, relative to the experiment's folder."""
-        return Path(pattern.format(**vars(self)))
 
 
 def trainings_in(models: Path) -> Iterator[tuple[Training, Path]]:
