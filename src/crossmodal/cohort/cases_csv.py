@@ -65,7 +65,7 @@ def read_cases(path: Path) -> "pd.DataFrame":
 
 
 def left_out(rows: "pd.DataFrame") -> "pd.Series":
-    """Which rows are validation cases that do not count: where a cohort has held-out cases, those alone do.
+    """Which rows are validation cases that do not count: where a cohort has a held-out test set, that alone does.
 
     Args:
         rows: a table with the columns cohort and split, such as cases.csv or per_case.csv.
@@ -73,5 +73,5 @@ def left_out(rows: "pd.DataFrame") -> "pd.Series":
     Returns:
         A boolean for each row.
     """
-    held_out = rows.loc[rows["split"].isin(["test", "external"]), "cohort"].unique()
+    held_out = rows.loc[rows["split"] == "test", "cohort"].unique()
     return rows["cohort"].isin(held_out) & (rows["split"] == "train")
