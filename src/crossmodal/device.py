@@ -9,13 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from crossmodal.errors import UserError
+from crossmodal.progress import say
 
 if TYPE_CHECKING:
     import torch
@@ -80,48 +82,33 @@ def claimed_device(wanted: str) -> Iterator[str]:
         UserError: cuda is wanted and there is no GPU that torch can use.
     """
     gpus = [] if wanted == "cpu" else visible_gpus()
-    if wanted == "cuda" and not gpus:
-        raise UserError("--device cuda: no GPU is visible; use --device cpu, or check nvidia-smi")
+    why_none = "no GPU is visible; use --device cpu, or check nvidia-smi"
     if gpus and not _torch_sees_gpus():
-        if wanted == "cuda":
-            raise UserError("--device cuda: torch was installed without CUDA, or the driver does not answer")
-        gpus = []
+        gpus, why_none = [], "torch was installed without CUDA, or the driver does not answer"
+    if wanted == "cuda" and not gpus:
+        raise UserError(f"--device cuda: {why_none}")
     keep_freed_memory()
     if not gpus:
         yield "cpu"
         return
-    gpu, lock = _first_free(gpus)
+    gpu, held = _first_free(gpus)
     os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    try:
+    with held:
         yield "cuda"
-    finally:
-        lock.release()
 
 
-def _first_free(gpus: list[str]) -> tuple[str, FileLock]:
-    """A GPU and the lock on it, which the system frees when this process ends in whatever way."""
-    waits = False
-    while True:
+def _first_free(gpus: list[str]) -> tuple[str, AbstractContextManager]:
+    """A GPU and the lock on it, held; the system frees it when this process ends in whatever way."""
+    for attempt in count():
         for gpu in gpus:
-            lock = FileLock(_lock_folder() / f"{gpu.replace('/', '_')}.lock", timeout=0)
-            try:
-                lock.acquire()
-            except Timeout:
-                continue
-            return gpu, lock
-        if not waits:
-            print(
-                f"waiting for a GPU: {_number(gpus)} held by other jobs of this user "
-                f"(snakemake --resources gpu={len(gpus)} starts no more than there are GPUs)",
-                file=sys.stderr,
-                flush=True,
+            with suppress(Timeout):
+                return gpu, FileLock(_lock_folder() / f"{gpu.replace('/', '_')}.lock").acquire(timeout=0)
+        if attempt == 0:
+            say(
+                f"waiting for a GPU: {'the only one is' if len(gpus) == 1 else f'all {len(gpus)} are'} held by other "
+                f"jobs of this user (snakemake --resources gpu={len(gpus)} starts no more than there are GPUs)"
             )
-        waits = True
         time.sleep(1)
-
-
-def _number(gpus: list[str]) -> str:
-    return "the only one is" if len(gpus) == 1 else f"all {len(gpus)} are"
 
 
 def _torch_sees_gpus() -> bool:
@@ -171,8 +158,7 @@ def fix_arithmetic(device: "torch.device", deterministic: bool) -> ExitStack:
         undo.callback(setattr, torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
         torch.backends.cudnn.benchmark = not deterministic
         if deterministic:  # cuBLAS reads it when it is first used
-            before = {name: value for name, value in os.environ.items() if name == CUBLAS}
-            undo.callback(os.environ.update, before)
+            undo.callback(os.environ.update, {name: value for name, value in os.environ.items() if name == CUBLAS})
             undo.callback(os.environ.pop, CUBLAS, None)
             os.environ[CUBLAS] = ":4096:8"
     return undo
@@ -182,10 +168,6 @@ def resolved_precision(precision: str, device: str) -> str:
     """bf16_where_fast as bf16 or default, by what this processor or GPU computes with; others as they are."""
     if precision != "bf16_where_fast":
         return precision
-    if device == "cuda":
-        return "bf16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return "default"
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "default"
+    described = Path("/proc/cpuinfo")
+    flags = described.read_text(encoding="utf-8") if described.exists() else ""
+    return "bf16" if device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags else "default"

@@ -3,20 +3,45 @@
 import json
 from typing import Any
 
+from crossmodal.errors import UserError
 
-def differences(found: Any, wanted: Any, key: str = "") -> list[str]:
-    """One line for each leaf that differs, e.g. "recipe.distill.0.weight: 1.0 there, 2.0 now"."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        names = list(dict.fromkeys([*found, *wanted]))
-        return [
-            line
-            for name in names
-            for line in differences(found.get(name), wanted.get(name), f"{key}.{name}" if key else str(name))
-        ]
+
+def differences(found: Any, wanted: Any, key: str = "", added: bool = True) -> list[str]:
+    """One line for each leaf that differs, e.g. "recipe.distill.0.weight: 1.0 there, 2.0 now".
+
+    Args:
+        found: what is there.
+        wanted: what is asked for now.
+        key: under which both stand, for the lines.
+        added: whether keys that `wanted` alone has count.
+    """
     if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
-        return [
-            line
-            for number, (old, new) in enumerate(zip(found, wanted, strict=True))
-            for line in differences(old, new, f"{key}.{number}")
-        ]
+        found, wanted = dict(enumerate(found)), dict(enumerate(wanted))
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        lines = []
+        for name in dict.fromkeys([*found, *wanted] if added else found):
+            lines += differences(found.get(name), wanted.get(name), f"{key}.{name}" if key else str(name), added)
+        return lines
     return [] if found == wanted else [f"{key}: {json.dumps(found)} there, {json.dumps(wanted)} now"]
+
+
+def refuse_other(
+    found: Any, wanted: Any, where: Any, remedy: str, made: str = "with other settings", added: bool = True
+) -> None:
+    """Refuse what was made otherwise.
+
+    Args:
+        found: settings of what is there.
+        wanted: settings that are asked for now.
+        where: what is there, for the message.
+        remedy: what to do about it, for the message.
+        made: how it was made, for the message.
+        added: as for `differences`.
+
+    Raises:
+        UserError: showing each difference.
+    """
+    different = differences(found, wanted, added=added)
+    if different:
+        lines = "\n".join(f"  {line}" for line in different)
+        raise UserError(f"{where}: was made {made}:\n{lines}\n{remedy}")

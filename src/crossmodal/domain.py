@@ -30,11 +30,7 @@ NUMBER_OF_LABELS = 4  # with the background, 0
 INTERNAL_REGIONS = {"WT": (ED, NCR, ET), "TC": (NCR, ET), "ET": (ET,)}
 
 _BRATS_UNTIL_2021 = {0: 0, 1: NCR, 2: ED, 4: ET}
-_TO_INTERNAL = {
-    "brats2018": _BRATS_UNTIL_2021,
-    "brats2019": _BRATS_UNTIL_2021,
-    "brats2020": _BRATS_UNTIL_2021,
-    "brats2021": _BRATS_UNTIL_2021,
+_TO_INTERNAL = dict.fromkeys(("brats2018", "brats2019", "brats2020", "brats2021"), _BRATS_UNTIL_2021) | {
     "brats2023-gli": {0: 0, 1: NCR, 2: ED, 3: ET},
     "brats2024-gli": {0: 0, 1: NCR, 2: ED, 3: ET, 4: 0},
     "msd-task01": {0: 0, 1: ED, 2: NCR, 3: ET},

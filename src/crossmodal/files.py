@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import yaml
 from filelock import FileLock, Timeout
@@ -29,42 +29,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OSError: with `path` as its file name, which an error of a full disk does not have.
     """
     path = Path(path)
-    temporary = path
+    suffix = "".join(path.suffixes[-2:])  # stays, since many writers choose the format by it
+    temporary = path.with_name(f"{HALF_WRITTEN}{uuid4().hex}{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays, since many writers choose the format by it.
-        suffix = "".join(path.suffixes[-2:])
-        handle, name = tempfile.mkstemp(prefix=HALF_WRITTEN, suffix=suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         if error.filename is None or Path(error.filename).name.startswith(HALF_WRITTEN):
             error.filename = str(path)
         raise
     finally:
-        if temporary != path:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`, which replaces it when the block ends without an exception."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{HALF_WRITTEN}{path.name}-", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -171,9 +151,3 @@ def md5_of(path: Path) -> str:
     """MD5 of a file's bytes, which is how DVC names it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,11 +1,9 @@
 """A recorded config against today's: one experiment folder holds results of one config."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from crossmodal.differences import differences
-from crossmodal.errors import UserError
+from crossmodal.differences import refuse_other
 from crossmodal.experiment.config import Config, Resolved, resolve
 from crossmodal.experiment.recipe import FOR_READERS
 from crossmodal.experiment.validation import read_yaml
@@ -23,59 +21,38 @@ def given_part(resolved: Resolved) -> dict[str, Any]:
 
 
 def refuse_drift(experiment: Path) -> None:
-    """Stop when this version resolves a recorded config to other recipes or another budget than it had.
+    """Stop when this version resolves the recorded config of results/<experiment> otherwise; keys added since aside.
 
-    Args:
-        experiment: results/<experiment>, with config.yaml.
-
-    Raises:
-        UserError: listing each difference.
+    Raises UserError with each recipe's or the budget's difference.
     """
     recorded = read_yaml(experiment / "config.yaml")
     given = {key: value for key, value in recorded.items() if key in Config.model_fields}
     now = resolve(given, str(experiment / "config.yaml"), check_paths=False).plain()
-    recorded = _without_words(recorded)
-    different = differences(recorded, _keys_of(recorded, now))
-    if different:
-        lines = "\n".join(f"  {line}" for line in different)
-        raise UserError(
-            f"{experiment}: was made by another version of this workflow:\n{lines}\n"
-            f"Check out the commit that published it, or change the recipe or budget back."
-        )
-
-
-def _without_words(config: dict) -> dict:
-    """Without what is for readers: another title or citation is the same budget or method."""
-    config = deepcopy(config)
-    for part in (config.get("budget_settings") or {}, *(config.get("recipes") or {}).values()):
-        for words in FOR_READERS:
-            part.pop(words, None)
-    return config
-
-
-def _keys_of(recorded: Any, now: Any) -> Any:
-    """`now` without the keys that were added since."""
-    if isinstance(recorded, dict) and isinstance(now, dict):
-        return {key: _keys_of(recorded[key], value) for key, value in now.items() if key in recorded}
-    if isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
-        return [_keys_of(old, new) for old, new in zip(recorded, now, strict=True)]
-    return now
+    remedy = "Check out the commit that published it, or change the recipe or budget back."
+    made = "by another version of this workflow"
+    refuse_other(_without_words(recorded), now, experiment, remedy, made, added=False)
 
 
 def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
     """Stop when an experiment folder was made with another cohort, budget or split.
 
+    Args:
+        resolved: the config of now.
+        experiment: results/<experiment>, which need not be there.
+
     Raises:
         UserError: listing each difference.
     """
-    before = experiment / "config.yaml"
-    if not before.exists():
-        return
-    found, wanted = _without_words(read_yaml(before)), _without_words(resolved.plain())
-    different = [line for key in FIXED for line in differences(found.get(key), wanted[key], key)]
-    if different:
-        lines = "\n".join(f"  {line}" for line in different)
-        raise UserError(
-            f"{experiment}: was made with another config:\n{lines}\n"
-            f"Give this run a name of its own (--config experiment=NAME), or delete {experiment}."
-        )
+    if (experiment / "config.yaml").exists():
+        found, wanted = _without_words(read_yaml(experiment / "config.yaml")), _without_words(resolved.plain())
+        fixed_then, fixed_now = ({key: config.get(key) for key in FIXED} for config in (found, wanted))
+        remedy = f"Give this run a name of its own (--config experiment=NAME), or delete {experiment}."
+        refuse_other(fixed_then, fixed_now, experiment, remedy, "with another config")
+
+
+def _without_words(config: dict) -> dict:
+    """The config, changed: without what is for readers, since another title or citation is the same method."""
+    for part in (config.get("budget_settings") or {}, *(config.get("recipes") or {}).values()):
+        for words in FOR_READERS:
+            part.pop(words, None)
+    return config

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from crossmodal.device import fix_arithmetic, resolved_precision
+from crossmodal.differences import refuse_other
 from crossmodal.domain import ALL, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
@@ -71,7 +72,7 @@ def train(job: TrainingJob, device: torch.device) -> None:
     job = replace(job, budget=job.budget.replaced(precision=precision))
     plans, dataset_json, manifest = read_dataset(job.dataset)
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
-    states.refuse_other(manifest["budget"], job.budget.dataset_fields(), job.dataset, remedy)
+    refuse_other(manifest["budget"], job.budget.dataset_fields(), job.dataset, remedy)
     teacher = _read_teacher(job)
     identity = _identity(job, subset, manifest, teacher)
     folder = job.out / f"fold_{job.fold}"
@@ -171,7 +172,7 @@ def _finished(job: TrainingJob, identity: dict) -> bool:
     found.pop("weights_sha256")
     found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
     remedy = f"To train it anew, delete {folder}; or use another --out."
-    states.refuse_other(found, identity, folder, remedy)
+    refuse_other(found, identity, folder, remedy)
     states.remove_states(folder / "state")  # killed between its last two steps
     return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossmodal.differences import differences
+from crossmodal.differences import differences, refuse_other
 from crossmodal.errors import UserError
 from crossmodal.progress import say
 from crossmodal.train import state as states
@@ -73,7 +73,7 @@ class Saving:
         """
         where = self.folder / "state"
         remedy = f"To start anew, delete {where}; or use another --out."
-        states.refuse_other(json.loads(state["identity"]), self.identity, where, remedy)
+        refuse_other(json.loads(state["identity"]), self.identity, where, remedy)
         for name, network in self.networks().items():
             network.load_state_dict(state["networks"][name])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from crossmodal.differences import differences
 from crossmodal.errors import UserError
 from crossmodal.files import atomic_path
 
@@ -100,21 +99,3 @@ def remove_states(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     if folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
-
-
-def refuse_other(found: dict[str, Any], wanted: dict[str, Any], where: Path, remedy: str) -> None:
-    """Refuse what was made with other settings.
-
-    Args:
-        found: settings of what is there.
-        wanted: settings that are asked for now.
-        where: what is there, for the message.
-        remedy: what to do about it, for the message.
-
-    Raises:
-        UserError: showing each difference.
-    """
-    different = differences(found, wanted)
-    if different:
-        lines = "\n".join(f"  {line}" for line in different)
-        raise UserError(f"{where}: was made with other settings:\n{lines}\n{remedy}")
