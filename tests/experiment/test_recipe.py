@@ -108,9 +108,9 @@ def test_teachers_that_are_no_methods_or_form_a_circle(tmp_path: Path) -> None:
 
 
 def test_overrides_reach_any_field() -> None:
-    recipe = recipe_of("choi2023", distill__0__weight=2, teacher__sees="same", update="successive")
+    recipe = recipe_of("choi2023", distill__0__weight="2", teacher__sees="same", update="successive")
     assert (recipe.distill[0].weight, recipe.teacher.sees, recipe.update) == (2, "same", "successive")
-    with pytest.raises(UserError, match="the list has 1 entries"):
+    with pytest.raises(UserError, match="count a list's entries from 0"):
         recipe_of("choi2023", distill__1={"at": "logits", "loss": "mse"})
     with pytest.raises(UserError, match="did you mean 'weight'"):
         recipe_of("choi2023", distill__0__weigth=2)

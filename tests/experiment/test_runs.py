@@ -9,7 +9,7 @@ from crossmodal.domain import ALL
 from crossmodal.experiment import layout
 from crossmodal.experiment.config import Resolved, resolve
 from crossmodal.experiment.layout import Prediction, Training, trainings_in
-from crossmodal.experiment.runs import Roles, predictions, training_of, trainings
+from crossmodal.experiment.runs import Roles, predictions, trainings
 
 
 @pytest.fixture
@@ -35,11 +35,13 @@ def test_trainings_come_after_their_teachers_and_none_twice(config: Resolved) ->
 
 def test_every_prediction_has_its_training(config: Resolved) -> None:
     found = predictions(config)
-    assert {training_of(config, one) for one in found} == set(trainings(config))
+    trained = {one: config.recipes[one.method].trained_modalities(one.modalities) for one in found}
+    needed = {Training(one.method, modalities, one.seed, one.fold) for one, modalities in trained.items()}
+    assert needed == set(trainings(config))
     by_method = {method: sorted({one.modalities for one in found if one.method == method}) for method in config.methods}
     assert by_method["big_teacher"] == by_method["teacher"] == [ALL]
     assert by_method["modality_dropout"] == by_method["student"] == ["t1", "t2"]
-    assert training_of(config, Prediction("brats", "modality_dropout", "t2", 1, 0)).modalities == ALL
+    assert trained[Prediction("phantom-a", "modality_dropout", "t2", 1, 0)] == ALL
 
 
 def test_roles_follow_from_the_recipe_and_not_from_the_name(config: Resolved) -> None:

@@ -46,7 +46,6 @@ def train(
     from crossmodal.device import claimed_device
     from crossmodal.experiment import recipe as recipes
     from crossmodal.experiment.budget import load_budget
-    from crossmodal.experiment.config import coerce_values
 
     changes = {}
     for item in set_ or []:
@@ -54,7 +53,7 @@ def train(
         if not equals:
             raise UserError(f"--set {item}: write it as key=value, e.g. distill.0.weight=2")
         changes[key] = value
-    recipe = recipes.load(method, [methods_folder] if methods_folder else [], coerce_values(changes))
+    recipe = recipes.load(method, [methods_folder] if methods_folder else [], changes)
     given = {"threads": threads, "save_every_minutes": save_every}
     settings = load_budget(budget).replaced(**{key: value for key, value in given.items() if value is not None})
     name = Path(method).stem if method.endswith((".yaml", ".yml")) else method

@@ -84,11 +84,7 @@ class Budget(Model):
 
 
 def load_budget(name: str) -> Budget:
-    """A budget of the library by its name, or one of the user's own by the path of a YAML file.
-
-    Raises:
-        UserError: there is none of that name, or its file is wrong.
-    """
+    """A budget of the library by name, or one's own by the path of a YAML file. Raises UserError when it is wrong."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else BUDGETS / f"{name}.yaml"
     if not path.is_file():
         raise UserError(f"unknown budget '{name}': {nearest(name, [file.stem for file in BUDGETS.glob('*.yaml')])}")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from crossmodal.cohort.lock import read_lock
@@ -13,8 +12,6 @@ from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.experiment.layout import CASES
 from crossmodal.experiment.recipe import Recipe, load_all
 from crossmodal.experiment.validation import Model, read_yaml
-
-EVERY = "every"
 
 
 def _items(value: Any) -> Any:
@@ -26,6 +23,11 @@ def _items(value: Any) -> Any:
 
 def _none(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("null", "none") else value
+
+
+def _subsets(names: list[str]) -> list[str]:
+    """Subsets as they are written everywhere, "every" as all 15."""
+    return all_subsets() if names == ["every"] else [subset_name(parse_subset(name)) for name in names]
 
 
 def _unique(values: list) -> list:
@@ -45,7 +47,7 @@ Null = BeforeValidator(_none)
 class Given(Model):
     """Base of what users write: text from the command line gets the type of its key."""
 
-    model_config = ConfigDict(extra="forbid", strict=False, frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(strict=False, coerce_numbers_to_str=True)
 
 
 class Phantom(Given):
@@ -125,7 +127,7 @@ class Config(Given):
     """A folder with recipes of one's own."""
     overrides: dict[str, dict[str, Any]] = Field({})
     """Changes to recipes: {method: {distill.0.weight: 2}}."""
-    subsets: Annotated[list[str], Items] = Field(["t1ce+flair"], min_length=1)
+    subsets: Annotated[list[str], Items, AfterValidator(_subsets), Unique] = Field(["t1ce+flair"], min_length=1)
     """Modality subsets of the students, or 'every' for all 15."""
     seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1)
     """Seeds of the trainings."""
@@ -154,18 +156,12 @@ class Config(Given):
 class Resolved(Config):
     """A config with all that follows from it: results/<experiment>/config.yaml."""
 
-    # What was recorded by another version may hold other keys and lack some.
-    model_config = ConfigDict(extra="ignore", strict=False, frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="ignore")  # what another version recorded may hold other keys and lack some
 
     cohort_lock: dict[str, Any] | None = None
     budget_settings: Budget = Budget(title="")
     recipes: dict[str, Recipe] = Field({})
     cohorts: list[str] = Field([])
-
-    @property
-    def method_folders(self) -> list[Path]:
-        """Folders with recipes of the user's own."""
-        return [Path(self.methods_folder)] if self.methods_folder else []
 
 
 def resolve(
@@ -185,61 +181,49 @@ def resolve(
     """
     config = Config.parse(given, where)
     _check_paper(config)
-    subsets = _subsets(config.subsets)
     budget = load_budget(config.budget)
-    overrides = {method: coerce_values(changes) for method, changes in config.overrides.items()}
-    resolved = Resolved.model_construct(
-        **dict(config) | {"subsets": subsets},
-        cohort_lock=read_lock(Path(config.brats_lock)).summary() if config.brats_lock else None,
-        budget_settings=budget,
-    )
-    recipes = load_all(config.methods, resolved.method_folders, overrides)
+    folders = [Path(config.methods_folder)] if config.methods_folder else []
+    recipes = load_all(config.methods, folders, config.overrides)
     for method, recipe in recipes.items():
         recipe.check_taps(budget.number_of_stages, f"method '{method}'")
-    for method in config.methods:
-        if recipes[method].uses_ground_truth:
+        if method in config.methods and recipe.uses_ground_truth:
             raise UserError(
                 f"'{method}' reads the ground truth, so it is a teacher and never a method of its own: "
                 f"take it out of 'methods' (it is trained for the methods that name it)"
             )
     for fold in config.folds:
-        if fold >= max(1, config.split.folds):
+        if fold >= config.split.folds:
             raise UserError(f"'folds' asks for fold {fold}, but the split has {config.split.folds} folds, from 0")
-    cohorts = [_cohort_name(config), *(item.name for item in config.external)]
+    embedded = f"phantom-{config.phantom.site.lower()}" if config.is_phantom else "brats"
+    cohorts = [config.cohort or embedded, *(item.name for item in config.external)]
     if len(set(cohorts)) < len(cohorts):
         raise UserError(f"two cohorts have the same name: {', '.join(cohorts)}: give 'external' others")
-    resolved = resolved.replaced(
-        recipes=recipes, cohorts=cohorts, experiment=config.experiment or _experiment_name(config)
+    suffix = "-phantom" if config.is_phantom else ""
+    name = config.experiment or f"{config.paper or 'experiment'}-{Path(config.budget).stem}{suffix}"
+    if check_paths and not (results and (results / name / CASES).exists()):
+        _check_paths(config)
+    return Resolved.model_construct(
+        **dict(config) | {"experiment": name},
+        cohort_lock=read_lock(Path(config.brats_lock)).summary() if config.brats_lock else None,
+        budget_settings=budget,
+        recipes=recipes,
+        cohorts=cohorts,
     )
-    if check_paths and not (results and (results / resolved.experiment / CASES).exists()):
-        _check_paths(resolved)
-    return resolved
 
 
 def read_resolved(path: Path) -> Resolved:
-    """A recorded config.yaml; keys that it lacks have their defaults.
-
-    Raises:
-        UserError: it is missing, not YAML, or a value is wrong.
-    """
+    """A recorded config.yaml; keys that it lacks have their defaults. Raises UserError when it is missing or wrong."""
     if not path.is_file():
         raise UserError(f"{path}: not found: give the folder of an experiment (results/<experiment>)")
     return Resolved.parse(read_yaml(path), str(path))
 
 
-def coerce_values(changes: dict[str, Any]) -> dict[str, Any]:
-    """Values that came as text, read as YAML."""
-    return {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
-
-
 def _check_paths(config: Config) -> None:
-    if config.brats is not None and not Path(config.brats).exists():
-        raise UserError(f"'brats': there is no {config.brats}: give the folder that holds the cases")
-    for item in config.external:
-        if not Path(item.path).exists():
-            raise UserError(f"'external' {item.name}: there is no {item.path}")
-    if config.split.file is not None and not Path(config.split.file).exists():
-        raise UserError(f"'split.file': there is no {config.split.file}")
+    given = {"'brats'": config.brats, "'split.file'": config.split.file}
+    given |= {f"'external' {item.name}": item.path for item in config.external}
+    for key, path in given.items():
+        if path is not None and not Path(path).exists():
+            raise UserError(f"{key}: there is no {path}: check the path")
 
 
 def _check_paper(config: Config) -> None:
@@ -250,20 +234,3 @@ def _check_paper(config: Config) -> None:
         )
     if config.brats_lock is not None and config.brats is None:
         raise UserError(f"'brats_lock' is {config.brats_lock}, but no 'brats' is given: the lock is of its files")
-
-
-def _subsets(names: list[str]) -> list[str]:
-    if names == [EVERY]:
-        return all_subsets()
-    try:
-        return _unique([subset_name(parse_subset(name)) for name in names])
-    except ValueError as error:
-        raise UserError(f"'subsets' {error}") from None
-
-
-def _cohort_name(config: Config) -> str:
-    return config.cohort or (f"phantom-{config.phantom.site.lower()}" if config.is_phantom else "brats")
-
-
-def _experiment_name(config: Config) -> str:
-    return f"{config.paper or 'experiment'}-{Path(config.budget).stem}{'-phantom' if config.is_phantom else ''}"

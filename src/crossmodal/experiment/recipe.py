@@ -5,10 +5,10 @@ No torch here: the workflow reads recipes before any job runs.
 
 import re
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from crossmodal.data import METHODS
@@ -103,24 +103,17 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        trained = self.teacher.trained if self.teacher else None
-        faults = {
-            "'distill' needs a 'teacher' (trained: jointly, beforehand or itself)": self.distill and not self.teacher,
-            "the teacher has nothing to teach: give at least one term in 'distill'": self.teacher and not self.distill,
-            "'trained: itself' is for one network of any subset ('modalities: any')": (
-                trained == "itself" and self.modalities != "any"
-            ),
-            "a jointly trained teacher has no 'method' of its own": (
-                trained == "jointly" and self.teacher.method != "teacher"
-            ),
-            "'update: successive' needs a teacher that is trained jointly": (
-                self.update == "successive" and trained != "jointly"
-            ),
-            "'stop_gradient: teacher' needs a teacher that is trained jointly": (
-                self.stop_gradient == "teacher" and trained != "jointly"
-            ),
-        }
-        for message, wrong in faults.items():
+        trained, joint = self.teacher_trained, self.teacher_trained == "jointly"
+        needs_joint = "needs a teacher that is trained jointly"
+        rules = (
+            (self.distill and not self.teacher, "'distill' needs a 'teacher' (trained: jointly, beforehand or itself)"),
+            (self.teacher and not self.distill, "the teacher has nothing to teach: give at least one 'distill' term"),
+            (trained == "itself" and self.modalities != "any", "'trained: itself' is for 'modalities: any' alone"),
+            (joint and self.teacher.method != "teacher", "a jointly trained teacher has no 'method' of its own"),
+            (self.update == "successive" and not joint, f"'update: successive' {needs_joint}"),
+            (self.stop_gradient == "teacher" and not joint, f"'stop_gradient: teacher' {needs_joint}"),
+        )
+        for wrong, message in rules:
             if wrong:
                 raise ValueError(message)
         return self
@@ -195,7 +188,7 @@ def load(name: str, folders: Sequence[Path] = (), overrides: Mapping[str, Any] |
     Args:
         name: a method's name, or a path to a YAML file.
         folders: further folders with recipes, searched after the library's own.
-        overrides: dotted keys to values, e.g. {"distill.0.weight": 2}.
+        overrides: dotted keys to values, e.g. {"distill.0.weight": 2}; text is read as YAML.
 
     Raises:
         UserError: the method is unknown, its file is not a mapping, or a field of it is wrong.
@@ -203,7 +196,15 @@ def load(name: str, folders: Sequence[Path] = (), overrides: Mapping[str, Any] |
     path = find(name, folders)
     data = read_yaml(path)
     for key, value in (overrides or {}).items():
-        data = override(data, key, value, str(path))
+        new = yaml.safe_load(value) if isinstance(value, str) else value
+        *parents, last = key.split(".")
+        try:
+            node: Any = data
+            for part in parents:
+                node = node.setdefault(part, {}) if isinstance(node, dict) else node[int(part)]
+            node[last if isinstance(node, dict) else int(last)] = new
+        except (IndexError, TypeError, ValueError):
+            raise UserError(f"{path}: cannot set '{key}': no such field; count a list's entries from 0") from None
     return Recipe.parse(data, str(path))
 
 
@@ -222,29 +223,6 @@ def find(name: str, folders: Sequence[Path] = ()) -> Path:
 def known_methods(folders: Sequence[Path] = ()) -> list[str]:
     """Names of all methods: the library's own and those in further folders."""
     return sorted({path.stem for folder in (METHODS, *folders) for path in folder.glob("*.yaml")})
-
-
-def override(recipe: dict, key: str, value: Any, where: str = "--set") -> dict:
-    """A copy of the recipe with one dotted key changed, e.g. "distill.0.weight"."""
-    recipe = deepcopy(recipe)
-    *parents, last = key.split(".")
-    node: Any = recipe
-    for part in parents:
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, dict) and isinstance(node.get(part), dict | list):
-            node = node[part]
-        elif isinstance(node, dict) and part not in node:
-            node = node.setdefault(part, {})
-        else:
-            raise UserError(f"{where}: cannot set '{key}': there is no '{part}'")
-    if isinstance(node, list):
-        if not (last.isdigit() and int(last) < len(node)):
-            raise UserError(f"{where}: cannot set '{key}': the list has {len(node)} entries, counted from 0")
-        node[int(last)] = value
-    else:
-        node[last] = value
-    return recipe
 
 
 def load_all(
@@ -270,9 +248,7 @@ def load_all(
             try:
                 recipes[name] = load(name, folders, overrides.get(name))
             except UserError as error:
-                if path:
-                    raise UserError(f"the teacher of '{path[-1]}' is not a method: {error}") from None
-                raise
+                raise UserError(f"the teacher of '{path[-1]}' is wrong: {error}" if path else str(error)) from None
         needed = recipes[name].teacher_before(ALL)
         if needed:
             visit(needed[0], [*path, name])

@@ -1,6 +1,6 @@
 """Which trainings, predictions and roles an experiment has: read from its recipes, and from nowhere else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from crossmodal.domain import ALL
 from crossmodal.experiment.config import Resolved
@@ -43,12 +43,6 @@ def predictions(config: Resolved) -> list[Prediction]:
     ]
 
 
-def training_of(config: Resolved, prediction: Prediction) -> Training:
-    """The training whose network makes a prediction."""
-    modalities = config.recipes[prediction.method].trained_modalities(prediction.modalities)
-    return Training(prediction.method, modalities, prediction.seed, prediction.fold)
-
-
 class Roles:
     """What each method of an experiment is for the comparison of methods.
 
@@ -81,9 +75,10 @@ class Roles:
 
     def in_order(self, methods: Iterable[str]) -> list[str]:
         """Student first, then the compared methods as given, then the upper bounds with `teacher` last."""
-        listed = list(dict.fromkeys(methods))
         rank = {STUDENT: 0, TEACHER: 3}
-        return sorted(listed, key=lambda method: rank.get(method, 2 if self.is_upper_bound(method) else 1))
+        return sorted(
+            dict.fromkeys(methods), key=lambda method: rank.get(method, 2 if self.is_upper_bound(method) else 1)
+        )
 
     @property
     def compared(self) -> list[str]:
@@ -101,5 +96,4 @@ class Roles:
 
     def subsets(self, scored: Iterable[tuple[str, str]]) -> list[str]:
         """Subsets, of scored (method, modalities) pairs, that a student was given; all four when none was."""
-        found: Sequence[str] = [subset for method, subset in scored if not self.always_sees_all(method)]
-        return list(dict.fromkeys(found)) or [ALL]
+        return list(dict.fromkeys(subset for method, subset in scored if not self.always_sees_all(method))) or [ALL]

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from crossmodal.errors import UserError, nearest
 
 TYPES = {"int": "integer", "float": "number", "bool": "boolean", "string": "string", "list": "array", "dict": "object"}
-TYPES |= {"model": "object", "model_type": "object", "is_instance": "object"}
+TYPES["model"] = "object"
 UNIONS = ("int", "float", "str", "list[str]")  # pydantic names the part of a union that failed
 
 
@@ -18,6 +18,15 @@ class Model(BaseModel):
     """Base of config, budget and recipe: no unknown key, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, data: Any) -> Any:
+        if cls.model_config["extra"] == "forbid" and isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise ValueError(f"unknown key '{key}': {nearest(key, cls.model_fields)}")
+        return data
 
     @classmethod
     def parse(cls, data: Any, where: str) -> Self:
@@ -33,7 +42,7 @@ class Model(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise UserError(f"{where}: {explain(error.errors()[0], cls)}") from None
+            raise UserError(f"{where}: {explain(error.errors()[0])}") from None
 
     def plain(self) -> dict[str, Any]:
         """As dictionaries, lists and scalars, for YAML and JSON; keys in the order of the fields."""
@@ -55,15 +64,10 @@ def read_yaml(path: Path) -> dict:
     return data
 
 
-def explain(error: Any, model: type[BaseModel]) -> str:
+def explain(error: Any) -> str:
     """One pydantic error in words."""
     kind, value = error["type"], error["input"]
-    place = [part for part in error["loc"] if part not in UNIONS]
-    *parents, last = place or [""]
-    key = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        inside = f" in '{'.'.join(map(str, parents))}'" if parents else ""
-        return f"unknown key '{last}'{inside}: {nearest(str(last), _fields_at(model, parents))}"
+    key = ".".join(str(part) for part in error["loc"] if part not in UNIONS)
     if kind == "missing":
         return f"the key '{key}' is missing"
     if kind == "literal_error":
@@ -71,23 +75,9 @@ def explain(error: Any, model: type[BaseModel]) -> str:
         return f"'{key}' is '{value}': {nearest(str(value), expected)}"
     if kind == "value_error":
         return f"'{key}': {error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    if len(place) < len(error["loc"]) and error["loc"][-1] in ("int", "float"):
+    if error["loc"][-1:] in (("int",), ("float",)):
         return f"'{key}' should be of type number, not {value!r}"
     stem = kind.removesuffix("_type").removesuffix("_parsing").removesuffix("_from")
     if stem in TYPES and stem != kind:
         return f"'{key}' should be of type {TYPES[stem]}, not {value!r}"
     return f"'{key}': {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _fields_at(model: type[BaseModel], parents: list) -> list[str]:
-    """Names of the fields of the model that lies below these keys."""
-    for part in parents:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)
