@@ -31,16 +31,11 @@ class Features:
             ValueError: the network has no such tap.
         """
         named = {"bottleneck": self.encoder[-1:], "penultimate": self.decoder[-1:], "logits": self.outputs[:1]}
-        if tap in named:
-            return named[tap]
-        part, _, stage = tap.partition(".")
-        stages = {"encoder": self.encoder, "decoder": self.decoder}.get(part, [])
-        if stage == "*" and stages:
-            return stages
-        if not (stage.isdigit() and int(stage) < len(stages)):
-            numbers = [f"{part}.0 to {part}.{len(getattr(self, part)) - 1}" for part in ("encoder", "decoder")]
-            raise ValueError(f"no tap '{tap}' here: there are {', '.join((*named, *numbers))}")
-        return [stages[int(stage)]]
+        for part, stages in (("encoder", self.encoder), ("decoder", self.decoder)):
+            named |= {f"{part}.{number}": [stage] for number, stage in enumerate(stages)} | {f"{part}.*": stages}
+        if tap not in named:
+            raise ValueError(f"no tap '{tap}' here: there are {', '.join(named)}")
+        return named[tap]
 
     def detached(self) -> "Features":
         """The same features without their gradient."""

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
-from crossmodal.domain import MODALITIES, NUMBER_OF_LABELS, all_subsets, channels_of, parse_subset
+from crossmodal.domain import MODALITIES, NUMBER_OF_LABELS, all_subsets
+
+# The 15 subsets as rows of booleans.
+_KEEP = torch.tensor([[name in subset.split("+") for name in MODALITIES] for subset in all_subsets()])
 
 
 def labels_from_regions(regions: Tensor) -> Tensor:
@@ -57,8 +60,7 @@ def random_subsets(batch_size: int, seed: int) -> Tensor:
         (B, 4) of booleans.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randint(len(_KEEP), (batch_size,), generator=generator)
-    return _KEEP[chosen]
+    return _KEEP[torch.randint(len(_KEEP), (batch_size,), generator=generator)]
 
 
 def drop_modalities(images: Tensor, keep: Tensor) -> Tensor:
@@ -74,13 +76,3 @@ def drop_modalities(images: Tensor, keep: Tensor) -> Tensor:
     if keep.shape != images.shape[:2]:
         raise ValueError(f"'keep' is {tuple(keep.shape)}, images {tuple(images.shape)}: it should be (B, 4)")
     return images * keep.to(images).reshape(*keep.shape, *[1] * (images.ndim - 2))
-
-
-def _keep_table() -> Tensor:
-    table = torch.zeros(len(all_subsets()), len(MODALITIES), dtype=torch.bool)
-    for row, subset in enumerate(all_subsets()):
-        table[row, channels_of(parse_subset(subset))] = True
-    return table
-
-
-_KEEP = _keep_table()

@@ -55,11 +55,10 @@ def describe(kind: type[DistillationLoss]) -> dict[str, Any]:
     """A loss in plain data: first line and equation of its docstring, words for the report, and its options."""
     docstring = inspect.getdoc(kind)
     summary, equation = docstring.split("\n\n")[:2]
-    arguments = re.search(r"^Args:\n((?:[ ].*\n)*)", f"{docstring}\n", re.MULTILINE)
-    texts = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments[1], re.MULTILINE)) if arguments else {}
-    options = {
-        name: {**schema, "description": " ".join(texts[name].split())} for name, schema in options_of(kind).items()
-    }
+    texts = dict(re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", docstring, re.MULTILINE))  # of Args
+    options = options_of(kind)
+    for name, option in options.items():
+        option["description"] = " ".join(texts[name].split())
     return {"description": summary, "equation": equation.strip(), "words": kind.words, "options": options}
 
 
@@ -106,20 +105,18 @@ def _tidy(node: Any, definitions: dict[str, Any]) -> Any:
     """A schema with its definitions in place, one "type" instead of a choice of types, and limits of JSON Schema."""
     if isinstance(node, list):
         return [_tidy(item, definitions) for item in node]
+    if isinstance(node, str):
+        return " ".join(node.split())  # descriptions hold the docstrings' line breaks
     if not isinstance(node, dict):
-        return (
-            " ".join(node.split()) if isinstance(node, str) else node
-        )  # descriptions hold the docstrings' line breaks
+        return node
     node = {LIMITS.get(key, key): _tidy(value, definitions) for key, value in node.items()}
     if reference := node.pop("$ref", None):
         node = _tidy(definitions[reference.rpartition("/")[2]], definitions) | node
-    choices = node.get("anyOf", [])
-    if choices and all(isinstance(choice.get("type"), str) and "enum" not in choice for choice in choices):
+    if choices := node.pop("anyOf", None):
         types = [choice["type"] for choice in choices]
-        node = {key: value for choice in choices for key, value in choice.items()} | node
-        del node["anyOf"]
-        node["type"] = [kind for kind in types if kind != "integer" or "number" not in types]
-        node["type"] = node["type"] if len(node["type"]) > 1 else node["type"][0]
+        for choice in reversed(choices):
+            node = choice | node
+        node["type"] = "number" if "number" in types else types
     return node
 
 
