@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.experiment.runs import STUDENT
 from crossmodal.report.facts import folds, network, seeds, training
 from crossmodal.wording import (
     enumerate_words,
@@ -39,7 +40,7 @@ def question(results: Results) -> str:
         given = enumerate_words([modalities_label(subset) for subset in subsets], "or")
     else:
         given = f"any of {len(subsets)} subsets of the MRI sequences"
-    if results.roles.compared and results.has_student:
+    if results.roles.compared and STUDENT in results.methods:
         return f"Does distillation help a network that is given {given} to segment a glioma?"
     listed = enumerate_words([method_label(method) for method in results.methods])
     return f"How well does a network segment a glioma from {given}? ({listed})"
@@ -133,7 +134,7 @@ def made_by(results: Results) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in list(results.versions.items())[:6])
     facts = [
         ("Cohort", f"{config.cohorts[0] if config.cohorts else '?'} ({source})"),
-        ("Tested on", enumerate_words(tested(results))),
+        ("Tested on", tested(results)),
         ("Budget", f"{config.budget}: {training(budget)}{about}"),
         ("Network", network(config)),
         ("Seeds, folds", f"{seeds(config)} ({', '.join(map(str, config.seeds))}), {folds(config)}"),
@@ -144,10 +145,10 @@ def made_by(results: Results) -> list[tuple[str, str]]:
     return facts
 
 
-def tested(results: Results) -> list[str]:
+def tested(results: Results) -> str:
     """Each scored cohort with its number of cases."""
     try:
         cases = results.per_case.groupby("cohort", sort=False).patient.nunique()
     except MissingDataError:
-        return ["nothing yet"]
-    return [f"{plural(count, 'case')} of {cohort}" for cohort, count in cases.items()]
+        return "nothing yet"
+    return enumerate_words([f"{plural(count, 'case')} of {cohort}" for cohort, count in cases.items()])

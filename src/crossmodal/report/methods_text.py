@@ -5,11 +5,18 @@ from crossmodal.report.facts import describe, folds, network, seeds, training
 from crossmodal.wording import enumerate_words, method_label, modalities_label, percent
 
 NAMED_SUBSETS = 6  # more of them are counted, not listed
+EVALUATION = (
+    "Predictions in native geometry were scored for whole tumour (WT), tumour core (TC) and enhancing tumour (ET) "
+    "with Dice and the 95th percentile of the Hausdorff distance (HD95), by the BraTS convention for empty regions. "
+    "Scores of a case were averaged over seeds and folds, then over a patient's cases, before any statistic, so no "
+    "patient counts twice. Intervals are bootstrap 95% intervals over patients; gains are paired and tested with the "
+    "Wilcoxon signed-rank test, corrected after Holm over all comparisons within a cohort and region."
+)
 
 
 def paragraphs(config: Resolved) -> list[str]:
     """Data, network and training, evaluation."""
-    return [data(config), networks(config), evaluation()]
+    return [data(config), networks(config), EVALUATION]
 
 
 def data(config: Resolved) -> str:
@@ -46,18 +53,6 @@ def networks(config: Resolved) -> str:
         f"and {folds(config)}. Preprocessing, augmentation, optimiser and the segmentation loss with deep supervision "
         "are nnU-Net's own; one preprocessed dataset of four channels serves all subsets, and every method sees the "
         "same random batches."
-    )
-
-
-def evaluation() -> str:
-    """Metrics and statistics."""
-    return (
-        "Predictions in native geometry were scored for whole tumour (WT), tumour core (TC) and enhancing tumour (ET) "
-        "with Dice and the 95th percentile of the Hausdorff distance (HD95), by the BraTS convention for empty "
-        "regions. Scores of a case were averaged over seeds and folds, then over a patient's cases, before any "
-        "statistic, so no patient counts twice. Intervals are bootstrap 95% intervals over patients; gains are paired "
-        "and tested with the Wilcoxon signed-rank test, corrected after Holm over all comparisons within a cohort and "
-        "region."
     )
 
 

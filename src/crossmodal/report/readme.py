@@ -29,7 +29,7 @@ def write_readme(folder: str | Path, readme: str | Path, picture: str | Path) ->
     """
     readme, picture, results = Path(readme), Path(picture), Results(folder)
     with tempfile.TemporaryDirectory() as scratch:
-        entry = draw_one(results, FIGURE, Path(scratch) / FIGURE)
+        entry = draw_one(results, Path(scratch), FIGURE)
         if entry["note"]:
             raise UserError(f"{folder}: its figure {FIGURE} cannot be drawn: {entry['note']}")
         relative = Path(os.path.relpath(picture, readme.parent)).as_posix()
@@ -75,5 +75,5 @@ def gains_of(results: Results, method: str, subset: str) -> list[str]:
     try:
         gains = results.gains(method, subset).set_index("region").dice_gain
     except MissingDataError:
-        return [""] * len(REGIONS)
+        gains = {}
     return [number(gains[region], sign=True) if region in gains else "" for region in REGIONS]

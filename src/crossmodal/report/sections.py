@@ -69,27 +69,15 @@ def limits(results: Results) -> list[str]:
 
 
 def notes(results: Results) -> list[str]:
-    """The notes on the tables (notes.md, which `crossmodal tables` writes, else notes.csv) and the warnings of the
-    cohort's check."""
+    """The notes on the tables (notes.md, which `crossmodal tables` writes) and the warnings of the cohort's check."""
     path = results.folder / "tables" / "notes.md"
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    else:
-        found = [note_of(row) for row in results.optional_table("notes").to_dict("records")]
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     warned = problems(results, "warning")
     found += [f"{row.case}: {row.problem}" for row in warned.head(MOST_WARNINGS).itertuples()]
     if len(warned) > MOST_WARNINGS:
         found.append(f"{len(warned) - MOST_WARNINGS} more warnings are in cohort/problems.csv")
     return found
-
-
-def note_of(row: dict) -> str:
-    """A row of notes.csv in words: the run that it is about, and the note."""
-    values = {k: v for k, v in row.items() if not pd.isna(v) and str(v).strip()}
-    text = str(values.pop("note", ""))
-    where = [f"{k} {v:g}" if isinstance(v, int | float) else str(v) for k, v in values.items()]
-    return ": ".join(part for part in (", ".join(where), text) if part)
 
 
 def citations(results: Results) -> list[str]:

@@ -65,13 +65,8 @@ def without_constants(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def dice_table(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
-    """Mean Dice and interval, one row for each cohort, method and subset.
-
-    Args:
-        summary: summary.csv.
-        unit: what is counted: patient or phantom.
-    """
-    rows = [[*head, *(dice_cell(regions.get(region)) for region in REGIONS)] for head, regions in by_network(summary)]
+    """Mean Dice and interval, one row for each cohort, method and subset; `unit`: patient or phantom."""
+    rows = [[*head, *map(dice_cell, regions.itertuples())] for head, regions in by_network(summary)]
     caption = (
         f"Mean Dice and bootstrap 95% interval over held-out {unit}s (visits, seeds and folds of each averaged "
         "first). Dice is 1 where region and prediction are both empty, 0 where one is."
@@ -81,24 +76,16 @@ def dice_table(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
 
 
 def metrics_table(summary: pd.DataFrame) -> dict[str, Any]:
-    """The other metrics of summary.csv, as far as it has them."""
+    """The other metrics of summary.csv."""
     metrics = {
         "dice_present_mean": ("Dice, present", 3),
         "hd95_mean_mm": ("HD95, mm", 1),
         "hd95_median_mm": ("HD95 median, mm", 1),
         "lesion_dice_mean": ("lesion Dice", 3),
     }
-    metrics = {name: how for name, how in metrics.items() if name in summary}
     headings = ["Cohort", "Method", "Given", "n", *(f"{r} {text}" for text, _ in metrics.values() for r in REGIONS)]
     rows = [
-        [
-            *head,
-            *(
-                number(regions[region][name] if region in regions else None, digits)
-                for name, (_, digits) in metrics.items()
-                for region in REGIONS
-            ),
-        ]
+        [*head, *(number(value, digits) for name, (_, digits) in metrics.items() for value in regions[name])]
         for head, regions in by_network(summary)
     ]
     caption = (
@@ -108,17 +95,15 @@ def metrics_table(summary: pd.DataFrame) -> dict[str, Any]:
     return page_table("metrics", "Other metrics", headings, rows, caption)
 
 
-def by_network(summary: pd.DataFrame) -> Iterator[tuple[list[Cell], dict[str, pd.Series]]]:
-    """For each cohort, method and subset: the cells that name it, and its row for each region."""
+def by_network(summary: pd.DataFrame) -> Iterator[tuple[list[Cell], pd.DataFrame]]:
+    """For each cohort, method and subset: the cells that name it, and a row for each of `REGIONS`, NaN where absent."""
     for (cohort, method, modalities), group in summary.groupby(["cohort", "method", "modalities"], sort=False):
         names = [cell(cohort), *methods(method), cell(modalities_label(modalities))]
-        yield [*names, number(group.n.max(), 0)], {row.region: row for _, row in group.iterrows()}
+        yield [*names, number(group.n.max(), 0)], group.set_index("region").reindex(REGIONS)
 
 
-def dice_cell(row: pd.Series | None) -> Cell:
+def dice_cell(row: Any) -> Cell:
     """0.853 (0.812 to 0.889), sorted by the mean."""
-    if row is None:
-        return number(None)
     return numeric(row.dice_mean, wording.estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high))
 
 
@@ -132,12 +117,7 @@ def empties(summary: pd.DataFrame) -> str:
 
 
 def gain_table(comparisons: pd.DataFrame, seeing_all: str) -> dict[str, Any]:
-    """comparisons.csv as it is.
-
-    Args:
-        comparisons: the table.
-        seeing_all: which of the methods are given more than the student (`Results.seeing_all`).
-    """
+    """comparisons.csv as it is; `seeing_all`: which methods are given more than the student (`Results.seeing_all`)."""
     headings = ["Cohort", "Given", "Region", "Method", "Against", "Cases", "Gain in Dice", "95% interval"]
     headings += ["p (Wilcoxon)", "p (Holm)", "Gap recovered"]
     rows = [
