@@ -33,13 +33,6 @@ def test_class_mean_against_a_loop(seed: int, size: tuple[int, ...]) -> None:
     np.testing.assert_allclose(two, np.where(labels < 2, expected, 0), atol=1e-7)
 
 
-def test_class_mean_is_the_same_twice() -> None:
-    images = torch.randn(1, 2, 4, 4, 4, dtype=torch.float64)
-    labels = torch.randint(4, (1, 1, 4, 4, 4))
-    once = class_mean(images, labels)
-    torch.testing.assert_close(class_mean(once, labels), once, atol=1e-6, rtol=0)
-
-
 def test_random_subsets_are_all_drawn_and_never_empty() -> None:
     keep = random_subsets(3000, seed=1)
     assert keep.any(1).all()
