@@ -14,7 +14,7 @@ import yaml
 
 from crossmodal.errors import UserError
 from crossmodal.nnunet.dataset import NAME
-from crossmodal.nnunet.export import read_weights
+from crossmodal.nnunet.export import read_checkpoint
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from tests.conftest import REPOSITORY, TINY_BUDGET
@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_sta
     assert any(case in str(stopped.value) for case in cases) and "seg_student nan" in str(stopped.value)
     after = states.load_state(tmp_path / "m" / "fold_0" / "state")[0]
     assert after["step_in_epoch"] == before["step_in_epoch"]
-    assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student.0"].values())
+    assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student"].values())
 
 
 @pytest.mark.parametrize("spoilt_at", [3, 9])
@@ -135,10 +135,10 @@ def test_a_checkpoint_that_is_not_what_was_trained_is_refused(tiny_dataset: Path
     next(iter(checkpoint["network_weights"].values()))[0] += 1
     torch.save(checkpoint, path)
     with pytest.raises(UserError, match=r"its weights are not those that manifest\.json beside it records"):
-        read_weights(tmp_path / "m", 0)
+        read_checkpoint(tmp_path / "m", 0)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        read_weights(tmp_path / "m", 0)
+        read_checkpoint(tmp_path / "m", 0)
 
 
 # --- a disk that is full, a folder that cannot be written ---------------------------------------------------------

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from crossmodal.distill.inputs import labels_from_regions
-from crossmodal.domain import ALL, parse_subset
+from crossmodal.domain import parse_subset
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
-from crossmodal.nnunet.export import hash_of_weights, read_weights
+from crossmodal.nnunet.export import hash_of_weights, read_checkpoint
 from tests.train.trainings import prepared, recipe_of, trained
 
 METHODS = [name for name in recipes.known_methods() if recipe_of(name).distill]
@@ -19,35 +19,29 @@ def gradients_of_the_terms(trainer, batch: dict) -> dict[str, bool]:
     """Whether the distillation terms alone send a gradient into each network."""
     images, target = trainer.to_device(batch["data"]), batch["target"]
     labels = labels_from_regions(target[0])
-    student = trainer.students[0]
-    for network in [student.module, *([trainer.teacher.module] if trainer.teacher else [])]:
-        network.zero_grad(set_to_none=True)
-    found = student.features(trainer._shown(student, images), labels)
-    teaching = (
-        trainer._own_targets(student, images, labels)
-        if trainer.recipe.teacher_trained == "itself"
-        else trainer.teacher_targets(trainer._teacher_features(images, labels))
-    )
-    sum(term.compare(found, teaching, labels) for term in student.terms).backward()
+    found = trainer.student.features(trainer._shown(images), labels)
+    wanted = trainer._wanted(trainer._teacher_features(images, labels), images, labels)
+    sum(term.compare(found, wanted, labels) for term in trainer.terms).backward()
 
     def reached(module: torch.nn.Module) -> bool:
         return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
 
     return {
-        "student": reached(student.module),
+        "student": reached(trainer.student.module),
         "teacher": trainer.teacher is not None and reached(trainer.teacher.module),
     }
 
 
 def ready(method: str, recipe: Recipe, dataset: Path, out: Path):
-    trainer = prepared(method, ["t2" if recipe.modalities == "given" else ALL], dataset, out, recipe)
+    trainer = prepared(method, recipe.trained_modalities("t2"), dataset, out, recipe)
     needed = recipe.teacher_before("t2")
     if needed:
         folder = out.parent / "teacher"
         trained(needed[0], needed[1], dataset, folder)
-        trainer.set_teacher(read_weights(folder, 0), parse_subset(needed[1]), recipe_of(needed[0]))
+        trainer.set_teacher(
+            read_checkpoint(folder, 0)["network_weights"], parse_subset(needed[1]), recipe_of(needed[0])
+        )
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
-    trainer.set_deep_supervision_enabled(True)
     return trainer
 
 
@@ -98,5 +92,5 @@ def test_the_class_mean_teacher_sees_class_means_of_the_augmented_batch(tiny_dat
     shown = trainer.teacher.view(batch["data"], labels_from_regions(batch["target"][0]))
     assert shown.shape[1] == 1
     assert len(torch.unique(shown[0])) <= 4
-    whole = trainer.students[0].view(batch["data"], labels_from_regions(batch["target"][0]))
+    whole = trainer.student.view(batch["data"], labels_from_regions(batch["target"][0]))
     assert torch.allclose(whole.mean((2, 3, 4)), shown.mean((2, 3, 4)), atol=1e-4)

@@ -41,14 +41,14 @@ def trained(
 
 
 def prepared(
-    method: str, students: list[str], dataset: Path, out: Path, recipe: Recipe | None = None
+    method: str, modalities: str, dataset: Path, out: Path, recipe: Recipe | None = None
 ) -> DistillationTrainer:
     """A trainer that stands before its first step, with its data open."""
     plans, dataset_json, _ = read_dataset(dataset)
     settings = {
         "method": method,
         "recipe": (recipe or recipe_of(method)).plain(),
-        "students": students,
+        "modalities": modalities,
         "seed": 0,
         "budget": TINY_BUDGET,
         "dataset": str(dataset),

@@ -63,12 +63,12 @@ def write_checkpoint(
         temporary.write_bytes(buffer.getbuffer())
 
 
-def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
-    """Weights of a finished network, verified against its manifest where it has one.
+def read_checkpoint(model: Path, fold: int) -> dict[str, Any]:
+    """checkpoint_final.pth of a finished network, its weights verified against the manifest where there is one.
 
     Args:
         model: model folder.
-        fold: whose weights.
+        fold: whose checkpoint.
 
     Raises:
         UserError: there is no finished checkpoint, it cannot be read safely, or its weights are not those that
@@ -76,11 +76,10 @@ def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
     """
     path = model / f"fold_{fold}" / "checkpoint_final.pth"
     if not path.is_file():
-        raise UserError(
-            f"{path}: there is no such checkpoint: train this network first (crossmodal train --fold {fold})"
-        )
+        raise UserError(f"{path}: no such checkpoint: train this network first (crossmodal train --fold {fold})")
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)["network_weights"]
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        weights = checkpoint["network_weights"]
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: cannot be read as a checkpoint ({reason}): train this network again") from None
@@ -90,7 +89,7 @@ def read_weights(model: Path, fold: int) -> dict[str, Tensor]:
             f"{path}: its weights are not those that {manifest.name} beside it records: it was damaged or replaced; "
             f"restore it, or delete {path.parent} and train this network again"
         )
-    return weights
+    return checkpoint
 
 
 def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
@@ -103,13 +102,7 @@ def hash_of_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def write_manifest(path: Path, identity: dict[str, Any], network: nn.Module) -> None:
-    """manifest.json: what was trained and the hash of what came out, and nothing that changes between equal runs.
-
-    Args:
-        path: the file.
-        identity: what identifies the training, as JSON data.
-        network: the trained network, which is hashed.
-    """
+    """manifest.json: what was trained (`identity`) and the hash of the network: the same for equal trainings."""
     write_json(path, {"weights_sha256": hash_of_weights(network.state_dict())} | identity)
 
 
@@ -142,17 +135,13 @@ def write_cost(
         steps: seconds of each step.
     """
     cuda = device.type == "cuda"
-    peak = (
-        torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
-    write_json(
-        path,
-        {
-            "method": method,
-            "modalities": modalities,
-            "train_s": round(seconds, 2),
-            "step_ms": round(1000 * statistics.median(steps), 2),
-            "peak_mem_mb": round(peak),
-            "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
-        },
-    )
+    in_ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
+    cost = {
+        "method": method,
+        "modalities": modalities,
+        "train_s": round(seconds, 2),
+        "step_ms": round(1000 * statistics.median(steps), 2),
+        "peak_mem_mb": round((torch.cuda.max_memory_allocated() if cuda else in_ram) / 2**20),
+        "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
+    }
+    write_json(path, cost)

@@ -1,5 +1,6 @@
 """Rewriting nnU-Net's plans: for a budget's network, and for the modality subset of an exported student."""
 
+import math
 import re
 from copy import deepcopy
 
@@ -16,8 +17,6 @@ REGIONS_CLASS_ORDER = [labels[0] for labels in INTERNAL_REGIONS.values()]
 NETWORK_CLASS = re.compile(
     r"dynamic_network_architectures\.(architectures|building_blocks)\.\w+\.[A-Z]\w*|torch\.nn\.(modules\.\w+\.)?[A-Z]\w*"
 )
-
-PLANNERS = {"plain": "ExperimentPlanner", "resenc_m": "nnUNetPlannerResEncM", "resenc_l": "nnUNetPlannerResEncL"}
 
 
 def dataset_json(file_ending: str, number_of_cases: int) -> dict:
@@ -52,13 +51,12 @@ def apply_budget(plans: dict, budget: Budget) -> dict:
     for key in ("spacing", "patch_size", "batch_size"):
         if getattr(budget, key) is not None:
             configuration[key] = deepcopy(getattr(budget, key))
+    network = configuration["architecture"]["arch_kwargs"]
     if budget.features is not None:
-        _set_stages(configuration["architecture"]["arch_kwargs"], budget.features)
-    strides = configuration["architecture"]["arch_kwargs"]["strides"]
+        _set_stages(network, budget.features)
+    strides = network["strides"]
     for axis, size in enumerate(configuration["patch_size"]):
-        divisor = 1
-        for stride in strides:
-            divisor *= stride[axis]
+        divisor = math.prod(stride[axis] for stride in strides)
         if size % divisor:
             raise UserError(
                 f"the budget's patch_size {list(configuration['patch_size'])} cannot be used with "
@@ -73,15 +71,10 @@ def _set_stages(network: dict, features: list[int]) -> None:
     network["features_per_stage"] = list(features)
     network["kernel_sizes"] = [[3, 3, 3]] * stages
     network["strides"] = [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1)
-    network["n_conv_per_stage_decoder"] = _lengthened(network["n_conv_per_stage_decoder"], stages - 1)
-    for encoder in ("n_conv_per_stage", "n_blocks_per_stage"):
-        if encoder in network:
-            network[encoder] = _lengthened(network[encoder], stages)
-
-
-def _lengthened(values: list[int], length: int) -> list[int]:
-    values = list(values)
-    return (values + values[-1:] * length)[:length]
+    lengths = {"n_conv_per_stage_decoder": stages - 1, "n_conv_per_stage": stages, "n_blocks_per_stage": stages}
+    for key in lengths.keys() & network.keys():
+        planned = list(network[key])
+        network[key] = (planned + planned[-1:] * stages)[: lengths[key]]
 
 
 def require_known_classes(plans: dict, where: str) -> None:

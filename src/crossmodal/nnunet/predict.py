@@ -23,7 +23,7 @@ from crossmodal.device import fix_arithmetic
 from crossmodal.domain import NUMBER_OF_LABELS, from_internal, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.files import atomic_path, only_process, resumable_directory
-from crossmodal.nnunet.export import read_manifest, read_weights
+from crossmodal.nnunet.export import read_checkpoint, read_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, require_known_classes
 from crossmodal.progress import track
 
@@ -65,45 +65,35 @@ class Predictor:
         # Plain data: stock nnU-Net's model folders have no recipe, and those of other versions may have other keys.
         recipe = plans.get("distillation", {}).get("recipe", {})
         if recipe.get("input") == "class_mean":
-            raise UserError(
-                f"{model}: this network reads the ground truth (class-mean images): it cannot predict a case"
-            )
+            raise UserError(f"{model}: this network reads the ground truth (class-mean images): it predicts no case")
         self.any_subset = recipe.get("modalities") == "any"
         self.modalities = parse_subset("+".join(name.lower() for name in self.dataset_json["channel_names"].values()))
         if folds is None:
-            folds = sorted(
-                int(path.parent.name.removeprefix("fold_")) for path in model.glob("fold_*/checkpoint_final.pth")
-            )
+            there = model.glob("fold_*/checkpoint_final.pth")
+            folds = sorted(int(path.parent.name.removeprefix("fold_")) for path in there)
             if not folds:
                 raise UserError(f"{model}: no fold_<k>/checkpoint_final.pth in it: is this a model folder?")
-        weights = [read_weights(model, fold) for fold in folds]
-        checkpoint = torch.load(
-            model / f"fold_{folds[0]}" / "checkpoint_final.pth", map_location="cpu", weights_only=True
-        )
+        checkpoints = [read_checkpoint(model, fold) for fold in folds]
         self.plans = PlansManager(plans)
         self.configuration = self.plans.get_configuration(CONFIGURATION)
-        labels = self.plans.get_label_manager(self.dataset_json)
+        self.labels = self.plans.get_label_manager(self.dataset_json)
         # What stock nnUNetTrainer builds; the trainer itself would bring seaborn along, two seconds of every start.
         network = get_network_from_plans(
             self.configuration.network_arch_class_name,
             self.configuration.network_arch_init_kwargs,
             self.configuration.network_arch_init_kwargs_req_import,
             len(self.modalities),
-            labels.num_segmentation_heads,
+            self.labels.num_segmentation_heads,
             allow_init=False,
             deep_supervision=False,
         )
-        network.load_state_dict(weights[0])
         with redirect_stdout(None):
-            self.predictor = PairPredictor(
-                device=device, perform_everything_on_device=device.type == "cuda", allow_tqdm=False
-            )
-        axes = checkpoint["inference_allowed_mirroring_axes"]
+            self.predictor = PairPredictor(device=device, allow_tqdm=False)
+        weights = [checkpoint["network_weights"] for checkpoint in checkpoints]
+        axes = checkpoints[0]["inference_allowed_mirroring_axes"]
         self.predictor.manual_initialization(
             network, self.plans, self.configuration, weights, self.dataset_json, "nnUNetTrainer", axes
         )
-        if axes is None:
-            self.predictor.use_mirroring = False
 
     def segment(self, images: dict[str, str | Path]) -> tuple[np.ndarray, dict]:
         """Internal labels (0, 1 ED, 2 NCR, 3 ET) in the reader's axis order, and the reader's properties.
@@ -137,7 +127,7 @@ class Predictor:
                 logits,
                 self.plans,
                 self.configuration,
-                self.plans.get_label_manager(self.dataset_json),
+                self.labels,
                 properties,
                 num_threads_torch=torch.get_num_threads(),
             )

@@ -5,6 +5,7 @@ number n is drawn from a seed of its own, whichever worker makes it.
 """
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -68,10 +69,11 @@ class CheckedCases:
                 self.kept, self.folder_changed = {}, changed
             if case in self.kept:
                 return self.kept[case]
-            loaded = self.dataset.load_case(case)
-            if len(self.dataset.identifiers) * sum(_bytes_of(array) for array in loaded[:2]) > KEPT_AT_MOST:
-                return loaded
-            self.kept[case] = tuple(_Kept.of(array) for array in loaded[:2]) + loaded[2:]
+            data, seg, *others = self.dataset.load_case(case)
+            size = sum(math.prod(array.shape) * array.dtype.itemsize for array in (data, seg))
+            if len(self.dataset.identifiers) * size > KEPT_AT_MOST:
+                return data, seg, *others
+            self.kept[case] = _Kept.of(data), _Kept.of(seg), *others
             return self.kept[case]
         except Exception as error:  # each format raises its own
             raise UserError(
@@ -79,10 +81,6 @@ class CheckedCases:
                 f"removed? Build it again (crossmodal dataset, or snakemake), then run the same command: "
                 f"the training goes on from the last state that was saved"
             ) from None
-
-
-def _bytes_of(array: Any) -> int:
-    return int(np.prod(array.shape)) * array.dtype.itemsize
 
 
 class _Kept(np.ndarray):
@@ -126,25 +124,22 @@ def batches_in_order(loader: Any, seed: int, first: int, count: int, workers: in
     Raises:
         UserError: a case cannot be read, or a worker was killed.
     """
-    batches = iter(
-        DataLoader(
-            _NumberedBatches(loader, seed, count),
-            batch_size=None,
-            sampler=range(first, count),
-            num_workers=workers,
-            pin_memory=pin,
-            prefetch_factor=3,
-            worker_init_fn=_follow_parent,
-        )
+    batches = DataLoader(
+        _NumberedBatches(loader, seed, count),
+        batch_size=None,
+        sampler=range(first, count),
+        num_workers=workers,
+        pin_memory=pin,
+        prefetch_factor=3,
+        worker_init_fn=_follow_parent,
     )
-    return _without_faults(batches)
+    return map(_without_fault, iter(batches))  # iter starts the workers now
 
 
-def _without_faults(batches: Iterator[dict]) -> Iterator[dict]:
-    for batch in batches:
-        if "fault" in batch:
-            raise UserError(batch["fault"])
-        yield batch
+def _without_fault(batch: dict) -> dict:
+    if "fault" in batch:
+        raise UserError(batch["fault"])
+    return batch
 
 
 def _follow_parent(_number: int) -> None:
@@ -153,8 +148,8 @@ def _follow_parent(_number: int) -> None:
     A scheduler or Ctrl-C signals every process of a job. A worker that outlived a killed training would hold
     its memory and its lock.
     """
-    for name in ("SIGINT", "SIGHUP", "SIGUSR1"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_await_end, daemon=True).start()

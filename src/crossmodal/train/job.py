@@ -16,11 +16,11 @@ from crossmodal.experiment.budget import Budget
 from crossmodal.experiment.recipe import FOR_READERS, Recipe
 from crossmodal.files import atomic_path, only_process, sha256_of, write_json
 from crossmodal.nnunet.dataset import NAME, PLANS
-from crossmodal.nnunet.export import read_manifest, read_weights, write_checkpoint, write_cost, write_manifest
+from crossmodal.nnunet.export import read_checkpoint, read_manifest, write_checkpoint, write_cost, write_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train.saving import plain
+from crossmodal.train.reproducibility import plain
 
 # Parts of a budget that change neither the weights nor the batches.
 ASIDE = ("title", "memory_gb", "runtime_hours", "save_every_minutes", "loader_workers")
@@ -66,36 +66,39 @@ def train(job: TrainingJob, device: torch.device) -> None:
             files cannot be written, or the loss is not a number. Nothing half-written stays under a final name.
         SystemExit: a signal asked to stop; the state is saved.
     """
-    subset = subset_name(parse_subset(job.modalities))
-    _check_subset(job, subset)
-    precision = resolved_precision(job.budget.precision, device.type)
-    job = replace(job, budget=job.budget.replaced(precision=precision))
+    budget = job.budget.replaced(precision=resolved_precision(job.budget.precision, device.type))
+    job = replace(job, modalities=subset_name(parse_subset(job.modalities)), budget=budget)
+    teacher = _read_teacher(job)
     plans, dataset_json, manifest = read_dataset(job.dataset)
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
-    refuse_other(manifest["budget"], job.budget.dataset_fields(), job.dataset, remedy)
-    teacher = _read_teacher(job)
-    identity = _identity(job, subset, manifest, teacher)
+    refuse_other(manifest["budget"], budget.dataset_fields(), job.dataset, remedy)
+    identity = _identity(job, manifest, teacher)
     folder = job.out / f"fold_{job.fold}"
     with only_process(folder, folder / ".lock", "trained"), fix_arithmetic(device, job.deterministic):
-        if _finished(job, identity):
+        if _finished(folder, identity):
             print(f"{folder}: already trained")
             return
         settings = {
             "method": job.method,
             "recipe": job.recipe.plain(),
-            "students": [subset],
+            "modalities": job.modalities,
             "seed": job.seed,
-            "budget": job.budget.plain(),
+            "budget": budget.plain(),
             "dataset": str(job.dataset),
         }
         trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device)
         trainer.open_output(job.out, identity)
         trainer.initialize()
-        if teacher is not None:
-            trainer.set_teacher(*teacher["network"])
-        _write_plans(job, subset, plans, dataset_json, identity)
+        if teacher:
+            weights, trained = teacher
+            recipe = Recipe.parse(trained["recipe"], str(job.teacher))
+            trainer.set_teacher(weights, parse_subset(trained["modalities"]), recipe)
+        plans, dataset_json = subset_plans(plans, dataset_json, parse_subset(job.modalities))
+        resolved = {key: value for key, value in identity.items() if key not in ("fold", "teacher_sha256")}
+        write_json(job.out / "plans.json", plans | {"distillation": resolved | {"recipe": job.recipe.plain()}})
+        write_json(job.out / "dataset.json", dataset_json)
         trainer.run_training()
-        _write_results(job, subset, trainer, plans, dataset_json, identity)
+        _write_results(job, trainer, plans, dataset_json, identity)
 
 
 def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
@@ -120,90 +123,73 @@ def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
     return plans, dataset_json, manifest
 
 
-def _check_subset(job: TrainingJob, subset: str) -> None:
-    if job.recipe.modalities != "given" and subset != ALL:
-        raise UserError(f"the method '{job.method}' is trained on {ALL} only, not on {subset}")
-    needs = job.recipe.teacher_before(subset)
+def _read_teacher(job: TrainingJob) -> tuple[dict, dict] | None:
+    """Weights and manifest of the teacher that was trained beforehand, if the method needs one."""
+    if job.recipe.modalities != "given" and job.modalities != ALL:
+        raise UserError(f"the method '{job.method}' is trained on {ALL} only, not on {job.modalities}")
+    needs = job.recipe.teacher_before(job.modalities)
     if needs and job.teacher is None:
         raise UserError(
             f"the method '{job.method}' needs a teacher that was trained beforehand: give --teacher with the model "
             f"folder of '{needs[0]}' on {needs[1]}"
         )
-    if job.teacher is not None and not needs:
-        raise UserError(f"the method '{job.method}' takes no --teacher")
-
-
-def _read_teacher(job: TrainingJob) -> dict[str, Any] | None:
     if job.teacher is None:
         return None
-    weights = read_weights(job.teacher, job.fold)
+    if not needs:
+        raise UserError(f"the method '{job.method}' takes no --teacher")
+    weights = read_checkpoint(job.teacher, job.fold)["network_weights"]
     manifest = read_manifest(job.teacher / f"fold_{job.fold}" / "manifest.json")
-    subset = subset_name(parse_subset(job.modalities))
-    method, modalities = job.recipe.teacher_before(subset)
-    for key, wanted in (("method", method), ("modalities", modalities), ("fold", job.fold)):
+    for key, wanted in zip(("method", "modalities", "fold"), (*needs, job.fold), strict=True):
         if manifest[key] != wanted:
             raise UserError(f"{job.teacher}: --teacher should be of {key} {wanted}, and this is of {manifest[key]}")
-    network = (weights, parse_subset(modalities), Recipe.parse(manifest["recipe"], str(job.teacher)))
-    return {"network": network, "weights_sha256": manifest["weights_sha256"]}
+    return weights, manifest
 
 
-def _identity(job: TrainingJob, subset: str, manifest: dict, teacher: dict | None) -> dict[str, Any]:
+def _identity(job: TrainingJob, manifest: dict, teacher: tuple[dict, dict] | None) -> dict[str, Any]:
     budget = {key: value for key, value in job.budget.plain().items() if key not in ASIDE}
     return {
         "method": job.method,
         "recipe": job.recipe.training_fields(),
         "recipe_sha256": sha256_of(job.recipe.training_fields()),
-        "modalities": subset,
+        "modalities": job.modalities,
         "seed": job.seed,
         "fold": job.fold,
         "budget": budget | {"loads_in_process": job.budget.loader_workers == 0},
         "backbone": manifest["backbone"],
         "dataset_sha256": manifest["dataset_sha256"],
-        "teacher_sha256": teacher["weights_sha256"] if teacher else None,
+        "teacher_sha256": teacher[1]["weights_sha256"] if teacher else None,
     } | ({"deterministic": True} if job.deterministic else {})
 
 
-def _finished(job: TrainingJob, identity: dict) -> bool:
-    folder = job.out / f"fold_{job.fold}"
-    manifest, checkpoint = folder / "manifest.json", folder / "checkpoint_final.pth"
-    if not (manifest.is_file() and checkpoint.is_file()):
+def _finished(folder: Path, identity: dict) -> bool:
+    manifest = folder / "manifest.json"
+    if not (manifest.is_file() and (folder / "checkpoint_final.pth").is_file()):
         return False
     found = read_manifest(manifest)
     found.pop("weights_sha256")
     found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
-    remedy = f"To train it anew, delete {folder}; or use another --out."
-    refuse_other(found, identity, folder, remedy)
+    refuse_other(found, identity, folder, f"To train it anew, delete {folder}; or use another --out.")
     states.remove_states(folder / "state")  # killed between its last two steps
     return True
 
 
-def _write_plans(job: TrainingJob, subset: str, plans: dict, dataset_json: dict, identity: dict) -> None:
-    student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
-    resolved = {key: value for key, value in identity.items() if key not in ("fold", "teacher_sha256")}
-    resolved["recipe"] = job.recipe.plain()
-    write_json(job.out / "plans.json", student_plans | {"distillation": resolved})
-    write_json(job.out / "dataset.json", student_dataset)
-
-
 def _write_results(
-    job: TrainingJob, subset: str, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict
+    job: TrainingJob, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict
 ) -> None:
-    folder = job.out / f"fold_{job.fold}"
-    student_plans, student_dataset = subset_plans(plans, dataset_json, parse_subset(subset))
+    folder = trainer.folder
     if trainer.correlations:
         with atomic_path(folder / "correlation.npz") as temporary:
             np.savez_compressed(temporary, **{name: matrix.numpy() for name, matrix in trainer.correlations.items()})
     seconds, steps = trainer.train_seconds, trainer.step_seconds
-    write_cost(folder / "cost.json", job.method, subset, trainer.device, seconds, steps)
-    mirroring = trainer.inference_allowed_mirroring_axes if job.budget.mirroring else None
+    write_cost(folder / "cost.json", job.method, job.modalities, trainer.device, seconds, steps)
     write_checkpoint(
         folder / "checkpoint_final.pth",
         trainer.network,
-        student_plans,
-        student_dataset,
+        plans,
+        dataset_json,
         job.fold,
         trainer.current_epoch,
-        mirroring,
+        trainer.inference_allowed_mirroring_axes if job.budget.mirroring else None,
         plain(trainer.logger.get_checkpoint()),
     )
     write_manifest(folder / "manifest.json", identity | {"recipe": job.recipe.plain()}, trainer.network)

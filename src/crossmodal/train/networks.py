@@ -1,10 +1,8 @@
-"""Networks of a distillation: teacher and students, what each is shown, and the terms that compare them."""
+"""Networks of a distillation: teacher and student, what each is shown, and the terms that compare them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from crossmodal.distill import Features, class_mean
@@ -59,35 +57,9 @@ class Term:
         return torch.stack([loss(s, t, labels) for loss, s, t in pairs]).mean()
 
 
-@dataclass
-class Student(Network):
-    """A network that learns, and the terms that compare it with its teacher."""
-
-    name: str = "student"
-    terms: list[Term] = field(default_factory=list)
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Its own weights and those of its projections."""
-        return [*self.module.parameters(), *(p for term in self.terms for p in term.losses.parameters())]
-
-
-class CrossEntropy(nn.Module):
-    """Cross-entropy alone, for nnU-Net's overlapping regions: a binary one in each."""
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Scalar from (B, regions, ...) logits and boolean targets of the same shape."""
-        return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
-
-
-class OutputsOnly(nn.Module):
-    """A network's logits through our forward pass, which can leave out the skip connections."""
-
-    def __init__(self, network: nn.Module, skip_connections: bool) -> None:
-        super().__init__()
-        self.network, self.skip_connections = network, skip_connections
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return taps.forward(self.network, images, self.skip_connections).outputs
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of nnU-Net's overlapping regions: a binary one in each, from (B, regions, ...) and booleans."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, target.to(logits.dtype))
 
 
 def gradient_ratio(distillation: Tensor, segmentation: Tensor, at: list[Tensor]) -> float:
@@ -107,4 +79,4 @@ def gradient_ratio(distillation: Tensor, segmentation: Tensor, at: list[Tensor])
         return float(sum(g.float().pow(2).sum() for g in gradients if g is not None)) ** 0.5
 
     below = norm(segmentation)
-    return norm(distillation) / below if below > 0 else float(np.nan)
+    return norm(distillation) / below if below > 0 else float("nan")

@@ -6,14 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from crossmodal.differences import differences, refuse_other
 from crossmodal.errors import UserError
 from crossmodal.progress import say
 from crossmodal.train import state as states
-from crossmodal.train.reproducibility import random_state
+from crossmodal.train.reproducibility import plain, random_state
 from crossmodal.train.signals import Interruption
 
 # A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
@@ -27,24 +26,19 @@ class Saving:
         folder: the fold's folder; states lie in its state/.
         identity: what identifies this training; a state must agree with it.
         interruption: signals that ask to save or to stop.
+        correlations: matrices that are written at the end of the training.
     """
 
     folder: Path
     identity: dict[str, Any]
     interruption: Interruption
+    correlations: dict[str, torch.Tensor]
     _last_save: float
     _save_cost: float
 
     def networks(self) -> dict[str, torch.nn.Module]:
         """Everything with weights that training changes, by name."""
-        return {"network": self.network}
-
-    def extra_state(self) -> dict[str, Any]:
-        """What a subclass adds to the state, in types that weights_only loading reads."""
-        return {}
-
-    def restore_extra(self, extra: dict[str, Any]) -> None:
-        """Restore what `extra_state` returned."""
+        raise NotImplementedError
 
     def pack(self) -> dict[str, Any]:
         """The state between two steps, in types that `torch.load(weights_only=True)` reads."""
@@ -61,7 +55,8 @@ class Saving:
             "logging": plain(self.logger.get_checkpoint()),
             "train_seconds": self.train_seconds,
             "step_seconds": self.step_seconds[-1000:],
-            "extra": self.extra_state(),
+            "progress": self.progress,
+            "correlations": self.correlations,
             "random": random_state(),
         }
 
@@ -83,7 +78,7 @@ class Saving:
         self.train_outputs = state["train_outputs"]
         self.logger.load_checkpoint(state["logging"])
         self.train_seconds, self.step_seconds = state["train_seconds"], state["step_seconds"]
-        self.restore_extra(state["extra"])
+        self.progress, self.correlations = state["progress"], state["correlations"]
         changed = differences(state["made_with"], self._made_with())
         if changed:
             say(
@@ -142,12 +137,3 @@ class Saving:
     def _made_with(self) -> dict[str, str]:
         """What equal bytes depend on beside the identity of a training."""
         return {name: version(name) for name in ("torch", "nnunetv2")} | {"device": self.device.type}
-
-
-def plain(value: Any) -> Any:
-    """NumPy numbers as Python's, which weights_only loading reads."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

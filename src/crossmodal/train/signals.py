@@ -14,8 +14,8 @@ from types import FrameType
 import psutil
 
 WARNINGS = (signal.SIGUSR1, signal.SIGTERM)
-STOP = ("SIGTERM", "SIGINT", "SIGHUP")  # scancel or preemption, Ctrl-C, a lost terminal: save and stop
-SAVE = ("SIGUSR1",)  # Slurm's warning before a time limit: save and go on
+STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # scancel or preemption, Ctrl-C, a lost terminal: save and stop
+SAVE = signal.SIGUSR1  # Slurm's warning before a time limit: save and go on
 
 
 class Interruption:
@@ -33,9 +33,8 @@ class Interruption:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Interruption":
-        for name in (*STOP, *SAVE):
-            number = getattr(signal, name)
-            if name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN:
+        for number in (*STOP, SAVE):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -47,7 +46,7 @@ class Interruption:
     @property
     def stops(self) -> bool:
         """Whether the waiting signal asks to stop."""
-        return self.number is not None and signal.Signals(self.number).name in STOP
+        return self.number in STOP
 
     def saved(self) -> None:
         """Called when the state is on disk: a signal that only asked for that is done with."""

@@ -23,10 +23,6 @@ NEWEST, NEXT, BEFORE = "state.pt", "state-next.pt", "state-before.pt"
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write a training state; a crash at any moment leaves this one whole or the one before.
 
-    Args:
-        folder: where states lie.
-        state: tensors and plain values.
-
     Raises:
         UserError: the disk is full or the folder cannot be written; older states are untouched.
     """
@@ -56,41 +52,29 @@ def load_state(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     Raises:
         UserError: a file whose checksum is right holds other things than tensors and plain values.
     """
-    damaged = []
-    for name in (NEWEST, NEXT, BEFORE):
-        path = folder / name
-        if not path.exists():
+    faults = []
+    for path in (folder / name for name in (NEWEST, NEXT, BEFORE)):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             continue
-        payload, fault = _read_payload(path)
-        if payload is not None:
-            messages = [f"{fault}; the state before it is used" for fault in damaged]
-            return _unpack(path, payload), messages
-        damaged.append(f"{path}: {fault}")
-    messages = [f"{fault}; the state before it is looked for" for fault in damaged[:-1]]
-    messages += [f"{fault}; the training starts again from the beginning" for fault in damaged[-1:]]
-    return None, messages
-
-
-def _read_payload(path: Path) -> tuple[bytes | None, str]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        return None, f"cannot be read ({error.strerror})"
-    payload = content[HEADER:]
-    if content[:HEADER] != MAGIC + hashlib.sha256(payload).digest():
-        return None, "damaged or cut short"
-    return payload, ""
-
-
-def _unpack(path: Path, payload: bytes) -> dict[str, Any]:
-    try:
-        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: is not a training state of this program and was not loaded ({reason}); "
-            f"delete {path.parent} to train anew"
-        ) from None
+        except OSError as error:
+            faults.append(f"{path}: cannot be read ({error.strerror})")
+            continue
+        payload = content[HEADER:]
+        if content[:HEADER] != MAGIC + hashlib.sha256(payload).digest():
+            faults.append(f"{path}: damaged or cut short")
+            continue
+        try:
+            state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        except (RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{path}: is not a training state of this program and was not loaded ({reason}); "
+                f"delete {folder} to train anew"
+            ) from None
+        return state, [f"{fault}; the state before it is used" for fault in faults]
+    return None, [f"{fault}; no whole state is left: the training starts again from the beginning" for fault in faults]
 
 
 def remove_states(folder: Path) -> None:

@@ -3,51 +3,51 @@
 import json
 import tempfile
 import time
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import Tensor, nn
 
 from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
-from crossmodal.files import remove_half_written
+from crossmodal.files import atomic_path, remove_half_written
 from crossmodal.nnunet.environment import environment
 from crossmodal.progress import remaining, say
 from crossmodal.train import state as states
 from crossmodal.train.batches import CheckedCases, batches_in_order, cached_thread_limits
-from crossmodal.train.precision import Precision
-from crossmodal.train.progress_table import ProgressTable
 from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
 from crossmodal.train.saving import Saving
 from crossmodal.train.signals import Interruption
 from crossmodal.train.transforms import speed_up, switch_off_benchmark
 
 
-class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
+class ReproducibleTrainer(Saving, nnUNetTrainer):
     """nnUNetTrainer whose batches, weights and logs follow from (settings, seed) and can be interrupted.
 
     The settings are in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments: seed, budget,
-    dataset (the experiment's nnunet/ folder), and what a subclass needs. `open_output` must be called before
-    `run_training`.
+    dataset (the experiment's nnunet/ folder), and what a subclass needs. `open_output` and `initialize` must be called
+    before `run_training`.
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
-        settings = plans["distillation"]
+        self.settings = plans["distillation"]
         # nnU-Net writes a log and asks for a results folder as soon as it is constructed; the real one comes
         # with open_output.
+        preprocessed = Path(self.settings["dataset"], "preprocessed")
         with (
             tempfile.TemporaryDirectory() as scratch,
             redirect_stdout(None),
-            environment(nnUNet_preprocessed=Path(settings["dataset"], "preprocessed"), nnUNet_results=scratch),
+            environment(nnUNet_preprocessed=preprocessed, nnUNet_results=scratch),
         ):
             super().__init__(plans | {"continue_training": False}, configuration, fold, dataset_json, device)
-        self.settings = settings
-        self.budget = Budget.parse(settings["budget"], "the training's budget")
+        self.budget = Budget.parse(self.settings["budget"], "the training's budget")
         self.seed = int(self.settings["seed"])
         self.num_epochs = self.budget.epochs
         self.num_iterations_per_epoch = self.budget.steps_per_epoch
@@ -57,8 +57,7 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         torch.set_num_threads(self.budget.threads)
         self.step_in_epoch = 0
         self.train_outputs: list[dict] = []
-        self.epoch_terms: dict[str, float] = {}
-        self.resumed_from = 0
+        self.progress: list[dict] = []  # rows of progress.csv
         self.train_seconds = 0.0
         self.step_seconds: list[float] = []
         self.interruption = Interruption()
@@ -73,9 +72,8 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
             model: the model folder.
             identity: what identifies this training; a state must agree with it.
         """
-        self.output_folder_base = str(model)
-        self.output_folder = str(model / f"fold_{self.fold}")
-        self.folder = Path(self.output_folder)
+        self.folder = model / f"fold_{self.fold}"
+        self.output_folder_base, self.output_folder = str(model), str(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         remove_half_written(self.folder)
         self.log_file = str(self.folder / "training_log.txt")
@@ -87,6 +85,40 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         with suppress(OSError), Path(self.log_file).open("a", encoding="utf-8") as stream:
             print(*stamp, *args, file=stream)
 
+    # --- how the budget computes ------------------------------------------------------------------------------
+
+    def autocast(self) -> Any:
+        """nnU-Net's own autocast by default; the budget's otherwise."""
+        if self.budget.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        if self.budget.precision == "default" and self.device.type == "cuda":
+            return torch.autocast("cuda")
+        return nullcontext()
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Move an image batch to the device, in the budget's memory format."""
+        tensor = tensor.to(self.device, non_blocking=True)
+        if self.budget.memory_format == "channels_last_3d":
+            tensor = tensor.to(memory_format=torch.channels_last_3d)
+        return tensor
+
+    def placed(self, module: nn.Module) -> nn.Module:
+        """The module on the device, in the budget's memory format, compiled where the budget says so."""
+        if self.budget.memory_format == "channels_last_3d":
+            module = module.to(memory_format=torch.channels_last_3d)
+        module = module.to(self.device)
+        if self.device.type == "cpu":
+            # nnU-Net's act in place on a view, for which autograd copies each gradient three times: 3% of a step.
+            for activation in (part for part in module.modules() if isinstance(part, nn.LeakyReLU)):
+                activation.inplace = False
+        if self._do_i_compile() and hasattr(module, "encoder"):
+            for part in (module.encoder, *module.decoder.stages):
+                part.compile()  # in place: the names of the weights stay
+        return module
+
+    def _do_i_compile(self) -> bool:
+        return self.budget.compile and self.device.type == "cuda"
+
     # --- data -------------------------------------------------------------------------------------------------
 
     def do_split(self) -> tuple[list[str], list[str]]:
@@ -95,7 +127,7 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         if splits:
             if self.fold >= len(splits):
                 raise UserError(f"fold {self.fold} is asked for, but the cohort has the folds 0 to {len(splits) - 1}")
-            return list(splits[self.fold]["train"]), list(splits[self.fold]["val"])
+            return splits[self.fold]["train"], splits[self.fold]["val"]
         cases = sorted(self.dataset_class.get_identifiers(self.preprocessed_dataset_folder))
         note = f"too few cases for folds: all {len(cases)} train, and validation reuses the training case {cases[0]}"
         say(note)
@@ -114,17 +146,13 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         workers = self.budget.loader_workers
         if workers == 0:
             return train, val
-        pin = self.device.type == "cuda"
-        done = self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
-        total = self.num_epochs * self.num_iterations_per_epoch
+        stream, pin = derive_seed(self.seed, "batches"), self.device.type == "cuda"
+        done, done_val = self._steps_done(), self.current_epoch * self.num_val_iterations_per_epoch
         total_val = self.num_epochs * self.num_val_iterations_per_epoch
-        done_val = self.current_epoch * self.num_val_iterations_per_epoch
-        stream = derive_seed(self.seed, "batches")
+        of_train, of_val = derive_seed(stream, "train"), derive_seed(stream, "val")
         return (
-            batches_in_order(train.data_loader, derive_seed(stream, "train"), done, total, workers, pin),
-            batches_in_order(
-                val.data_loader, derive_seed(stream, "val"), done_val, total_val, max(1, workers // 4), pin
-            ),
+            batches_in_order(train.data_loader, of_train, done, self._steps(), workers, pin),
+            batches_in_order(val.data_loader, of_val, done_val, total_val, max(1, workers // 4), pin),
         )
 
     @staticmethod
@@ -145,23 +173,20 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
     # --- the loop ---------------------------------------------------------------------------------------------
 
     def on_train_start(self) -> None:
-        """Seed the one stream that batches are drawn from, open the data, and restore a state if there is one."""
-        if not self.was_initialized:
-            self.initialize()
+        """Restore a state if there is one, and seed the one stream that batches are drawn from."""
         state, messages = states.load_state(self.folder / "state")
         for message in messages:
             say(message)
         if state is not None:
             self.restore(state)
-            self.resumed_from = self._steps_done()
-            say(f"going on from step {self.resumed_from} (epoch {self.current_epoch})")
+            say(f"going on from step {self._steps_done()} (epoch {self.current_epoch})")
+        self.resumed_from = self._steps_done()
         seed_everything(derive_seed(self.seed, "batches"))
         self.dataloader_train, self.dataloader_val = self.get_dataloaders()
-        self.set_deep_supervision_enabled(self.enable_deep_supervision)
         if state is not None:
             set_random_state(state["random"])
-        self.progress = ProgressTable(self.folder / "progress.csv", self.current_epoch, self.resumed_from)
-        self._last_save, self._save_cost = time.monotonic(), 0.0
+        self._started = self._last_save = time.monotonic()
+        self._save_cost = 0.0
 
     def run_training(self) -> None:
         """nnU-Net's loop, one batch at a time, so that it can stop and go on anywhere.
@@ -187,14 +212,11 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
 
     def _run_training(self) -> None:
         self.on_train_start()
-        self._started, self._steps_at_start = time.monotonic(), self._steps_done()
         while self.current_epoch < self.num_epochs:
             if self.step_in_epoch == 0:
                 self.on_epoch_start()
                 self.on_train_epoch_start()
                 self.train_outputs = []
-            else:
-                self._train_mode()
             while self.step_in_epoch < self.num_iterations_per_epoch:
                 self._one_step()
                 self.save_when_due()
@@ -231,9 +253,6 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
         self.on_validation_epoch_end(outputs)
         self.train_seconds += time.monotonic() - start
 
-    def _train_mode(self) -> None:
-        self.network.train()
-
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log the epoch's mean of each loss term."""
         names = list(dict.fromkeys(name for output in train_outputs for name in output))
@@ -245,22 +264,26 @@ class ReproducibleTrainer(Saving, Precision, nnUNetTrainer):
     def on_epoch_end(self) -> None:
         """A row of progress.csv, a line for the reader, and no plot."""
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
-        dice = [float(value) for value in self.logger.get_value("dice_per_class_or_region", -1)]
+        dice = dict(zip(REGIONS, map(float, self.logger.get_value("dice_per_class_or_region", -1)), strict=True))
         terms = self.epoch_terms | {
             "lr": float(self.logger.get_value("lrs", -1)),
             "val_loss": float(self.logger.get_value("val_losses", -1)),
-            **{f"val_dice_{region}": value for region, value in zip(REGIONS, dice, strict=True)},
+            **{f"val_dice_{region}": value for region, value in dice.items()},
         }
         self.current_epoch += 1
         self.step_in_epoch = 0
-        self.progress.append(self.current_epoch, self._steps_done(), terms)
-        done = self._steps_done() - self._steps_at_start
-        total = self.num_epochs * self.num_iterations_per_epoch - self._steps_at_start
-        say(
-            f"epoch {self.current_epoch}/{self.num_epochs}  loss {terms['loss']:.4f}  val Dice "
-            + " ".join(f"{region} {value:.2f}" for region, value in zip(REGIONS, dice, strict=True))
-            + f"  {remaining(self._started, done, total)}"
-        )
+        done = self._steps_done()
+        row = {"epoch": self.current_epoch, "step": done, "resumed_from": self.resumed_from}
+        row |= {"time": f"{time.time():.3f}"} | {name: f"{value:.9g}" for name, value in terms.items()}
+        self.progress.append(row)
+        with atomic_path(self.folder / "progress.csv") as temporary:
+            pd.DataFrame(self.progress).to_csv(temporary, index=False, lineterminator="\r\n")
+        scores = " ".join(f"{region} {value:.2f}" for region, value in dice.items())
+        left = remaining(self._started, done - self.resumed_from, self._steps() - self.resumed_from)
+        say(f"epoch {self.current_epoch}/{self.num_epochs}  loss {terms['loss']:.4f}  val Dice {scores}  {left}")
 
     def _steps_done(self) -> int:
         return self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
+
+    def _steps(self) -> int:
+        return self.num_epochs * self.num_iterations_per_epoch
