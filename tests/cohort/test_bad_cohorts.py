@@ -27,9 +27,9 @@ def spoil_json(**changes):
 
 
 BAD_MSD = {
-    "not json": (lambda r: (r / "dataset.json").write_text("{"), "is not valid JSON"),
-    "a list": (lambda r: (r / "dataset.json").write_text("[]"), "is not a JSON object"),
-    "no channels": (spoil_json(modality=None), "has no 'modality'"),
+    "not json": (lambda r: (r / "dataset.json").write_text("{"), "Invalid JSON"),
+    "a list": (lambda r: (r / "dataset.json").write_text("[]"), "Input should be an object"),
+    "no channels": (spoil_json(modality=None), "modality: Input should be an object"),
     "another task": (spoil_json(modality={"0": "CT"}, name="Spleen"), r"names the channels .*\(Spleen\)"),
     "changed labels": (spoil_json(labels={"1": "necrosis", "2": "edema"}), "calls label 1 'necrosis', where Task01"),
     "listed and missing": (lambda r: (r / "imagesTr/BRATS_001.nii.gz").unlink(), "is listed in dataset.json and miss"),

@@ -6,18 +6,18 @@ import sys
 import pytest
 
 from crossmodal.cohort import read_cases
-from crossmodal.cohort.cases_csv import COLUMNS, Row, write_cases
+from crossmodal.cohort.cases_csv import COLUMNS
+from crossmodal.cohort.csv_text import write_csv
 from crossmodal.errors import UserError
 
 
 def test_cells_come_back_as_text(tmp_path):
-    files = {"t1": "a/t1.nii", "t2": "a.nii#2"}
-    rows = [Row("c", "007", "NA", "table", "train", 0, files, "1e5"), Row("c", "8", "8", "table", "test", None, {}, "")]
-    write_cases(tmp_path / "cases.csv", rows)
+    row = {"cohort": "c", "case": "007", "patient": "NA", "release": "table", "split": "train", "fold": "0"}
+    row |= {"t1": "a/t1.nii", "t2": "a.nii#2", "sha256": "1e5"}
+    write_csv(tmp_path / "cases.csv", COLUMNS, [row])
     table = read_cases(tmp_path / "cases.csv")
     assert tuple(table.columns) == COLUMNS
-    assert table.iloc[0].tolist() == ["c", "007", "NA", "table", "train", "0", "a/t1.nii", "", "a.nii#2", "", "", "1e5"]
-    assert table.iloc[1]["fold"] == ""
+    assert table.iloc[0].to_dict() == row | {"t1ce": "", "flair": "", "seg": ""}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from crossmodal.errors import UserError
 from crossmodal.experiment import config as configs
 from crossmodal.phantom import write_cohort
 from crossmodal.publishing import dvc
-from crossmodal.report.methods_text import data as data_text
+from crossmodal.report.facts import data as data_text
 from tests.publishing.experiments import crossmodal, fresh_clone, git, make_repository, save
 
 CASES = ("BraTS20_Training_001", "BraTS20_Training_002", "BraTS20_Training_003")

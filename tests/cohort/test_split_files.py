@@ -9,8 +9,8 @@ from cohort_trees import check, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossmodal.cohort.cases import Case
 from crossmodal.cohort.split_files import apply_split, read_split
-from crossmodal.cohort.splits import ToSplit
 from crossmodal.errors import UserError
 
 
@@ -93,8 +93,8 @@ BAD_SPLITS = {
         "case,split,fold\nBraTS-GLI-00000-100,train,7\n",
         "in fold 7, where --folds 2 counts from 0 to 1",
     ),
-    "no such column": ("name,split\nx,train\n", "needs one column 'case'"),
-    "no line": ("case,split\n", "no case is listed"),
+    "no such column": ("name,split\nx,train\n", "has no column 'case'"),
+    "no line": ("case,split\n", "lists no case"),
 }
 
 
@@ -125,4 +125,4 @@ def test_any_text_is_a_split_or_a_readable_error(tmp_path_factory, text):
     for content in (text, "case,split\n" + text):
         path.write_text(content, encoding="utf-8", errors="replace")
         with contextlib.suppress(UserError):
-            apply_split(read_split(str(path)), [ToSplit("P0", "P0", "HGG", False)], 2, 0, "split.csv")
+            apply_split(read_split(str(path)), [Case("P0", "P0", "table")], 2, 0, "split.csv")

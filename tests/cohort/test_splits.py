@@ -7,22 +7,23 @@ from cohort_trees import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossmodal.cohort.splits import ToSplit, split_by_patient
+from crossmodal.cohort.cases import Case
+from crossmodal.cohort.splits import split_by_patient
 
 
-def cohort(count: int, visits: int = 1) -> list[ToSplit]:
+def labelled(name: str, patient: str, grade: str, et_free: bool) -> Case:
+    return Case(name, patient, "brats2021", grade=grade, labels=frozenset({1, 2} if et_free else {1, 2, 4}))
+
+
+def cohort(count: int) -> list[Case]:
     """Every third patient LGG, every fourth free of ET."""
-    return [
-        ToSplit(f"P{k:03d}-{visit}", f"P{k:03d}", "LGG" if k % 3 == 0 else "HGG", k % 4 == 0)
-        for k in range(count)
-        for visit in range(visits)
-    ]
+    return [labelled(f"P{k:03d}-0", f"P{k:03d}", "LGG" if k % 3 == 0 else "HGG", k % 4 == 0) for k in range(count)]
 
 
 patients = st.lists(
     st.builds(
         lambda patient, visits, grade, et_free: [
-            ToSplit(f"{patient}-{v}", str(patient), grade, et_free) for v in range(visits)
+            labelled(f"{patient}-{v}", str(patient), grade, et_free) for v in range(visits)
         ],
         st.integers(0, 10**6),
         st.integers(1, 3),
@@ -40,10 +41,10 @@ patients = st.lists(
 def test_any_cohort_is_split_by_patient_into_even_folds(groups, folds, fraction, seed):
     cases = [case for visits in groups for case in visits]
     places, problems = split_by_patient(cases, folds, fraction, seed)
-    assert set(places) == {case.case for case in cases}
+    assert set(places) == {case.name for case in cases}
     sides = {}
     for case in cases:
-        sides.setdefault(case.patient, set()).add(places[case.case])
+        sides.setdefault(case.patient, set()).add(places[case.name])
     assert all(len(places_of) == 1 for places_of in sides.values())
     chosen = [next(iter(places_of)) for places_of in sides.values()]
     test = sum(place.split == "test" for place in chosen)
@@ -62,7 +63,7 @@ def test_any_cohort_is_split_by_patient_into_even_folds(groups, folds, fraction,
 def test_grades_and_et_free_cases_are_spread_evenly():
     cases = cohort(120)
     places, _ = split_by_patient(cases, 5, 0.2, seed=0)
-    stratum = {case.case: (case.grade, case.is_et_free) for case in cases}
+    stratum = {case.name: (case.grade, case.is_et_free) for case in cases}
     everywhere = Counter(stratum.values())
     for part in ("test", 0, 1, 2, 3, 4):
         inside = Counter(stratum[case] for case, place in places.items() if part in (place.split, place.fold))

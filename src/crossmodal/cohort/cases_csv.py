@@ -1,14 +1,10 @@
 """cases.csv, which `crossmodal cohort check` writes and every later step reads: one row a case."""
 
-import csv
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
-from crossmodal.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,34 +12,6 @@ if TYPE_CHECKING:
 COLUMNS = ("cohort", "case", "patient", "release", "split", "fold", *MODALITIES, "seg", "sha256")
 NEEDED = tuple(column for column in COLUMNS if column not in ("fold", *MODALITIES, "sha256"))  # to score predictions
 SPLITS = ("train", "test", "external", "predict_only")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of cases.csv; `files` gives a path, or path#channel of a 4D file, for each modality and "seg"."""
-
-    cohort: str
-    case: str
-    patient: str
-    release: str
-    split: str
-    fold: int | None
-    files: dict[str, str]
-    sha256: str
-
-    def values(self) -> list[str]:
-        """The cells, in the order of `COLUMNS`."""
-        fold = "" if self.fold is None else str(self.fold)
-        paths = [self.files.get(column, "") for column in (*MODALITIES, "seg")]
-        return [self.cohort, self.case, self.patient, self.release, self.split, fold, *paths, self.sha256]
-
-
-def write_cases(path: Path, rows: Iterable[Row]) -> None:
-    """Write cases.csv, atomically."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(row.values() for row in rows)
 
 
 def read_cases(path: Path) -> "pd.DataFrame":

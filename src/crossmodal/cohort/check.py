@@ -4,14 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossmodal.cohort.cases import require_cohort_name
-from crossmodal.cohort.cases_csv import SPLITS, Row, write_cases
-from crossmodal.cohort.checks import Examined
-from crossmodal.cohort.cohorts import Cohort, read_cohort
+from crossmodal.cohort.cases import Case, Cohort, require_cohort_name
+from crossmodal.cohort.cases_csv import COLUMNS, SPLITS
+from crossmodal.cohort.cohorts import read_cohort
+from crossmodal.cohort.csv_text import write_csv
 from crossmodal.cohort.overlap import Identities, remove_overlaps
 from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, printable, warning, write_problems
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
-from crossmodal.cohort.splits import Place, ToSplit, require_split_options, split_by_patient
+from crossmodal.cohort.splits import Place, require_split_options, split_by_patient
 from crossmodal.device import available_cores
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
@@ -75,69 +75,10 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
     if options.headers_only:
         print("only headers were read: cases.csv is not written")
         return
-    write_cases(cases_file, rows)
-    print(_counts(rows))
+    write_csv(cases_file, COLUMNS, rows)
+    for name in dict.fromkeys(row["cohort"] for row in rows):
+        print(_counts(name, [row for row in rows if row["cohort"] == name]))
     print(f"wrote {cases_file}; {plural(len(problems), 'row')} in {problems_file}")
-
-
-def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[Row]:
-    """All rows of cases.csv; what is wrong is added to `problems`, whether or not this raises."""
-    require_split_options(options.folds, options.test_fraction)
-    if options.on_problem not in ON_PROBLEM:
-        raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers {options.workers}: give 1 or more threads")
-    entries = read_split(options.split_file) if options.split_file else None
-    cohorts = _read_all(path, options, problems)
-    _show(problems)
-    _stop_at_errors(problems, options.on_problem)
-    if options.headers_only:
-        return []
-    first, *others = cohorts
-    later: list[Problem] = []  # found from here on, and shown separately
-    try:
-        return _rows_of(first, others, entries, options, later)
-    finally:
-        problems += later
-        _show(later)
-
-
-def _read_all(path: Path, options: Options, problems: list[Problem]) -> list[Cohort]:
-    """The cohort and its external cohorts, each under a name of its own."""
-    wanted = [(options.name, path, options.release), *map(parse_external, options.external)]
-    cohorts: list[Cohort] = []
-    for name, place, release in wanted:
-        workers = options.workers or available_cores()
-        cohort = read_cohort(place, release, name, options.predict_unlabelled, options.headers_only, workers)
-        if cohort.name in [other.name for other in cohorts]:
-            raise UserError(f"{place}: another cohort is named '{cohort.name}' too; give each a name of its own")
-        problems += _left_out(cohort.problems) if options.on_problem == "skip" else cohort.problems
-        cohorts.append(cohort)
-    return cohorts
-
-
-def _rows_of(
-    first: Cohort, others: list[Cohort], entries: list[Entry] | None, options: Options, problems: list[Problem]
-) -> list[Row]:
-    """Rows of the sound cases: the first cohort split, the others without what overlaps with its training."""
-    sound = _sound(first)
-    places, trouble = _places(first, sound, entries, options)
-    problems += trouble
-    _stop_at_errors(trouble, "stop")  # leaving a case out would not help
-    rows = [_row(first, one, places[one.case.name]) for one in sound if one.case.name in places]
-    training = [one for one in sound if places.get(one.case.name, Place("")).split == "train"]
-    shipped = [file for cohort in (first, *others) for file in cohort.found.mappings]
-    identities = Identities([*options.name_mapping, *shipped])
-    for cohort in others:
-        kept, removed = remove_overlaps(_sound(cohort), training, identities)
-        problems += removed
-        gone = len(cohort.examined) - len(kept)
-        if gone:
-            print(f"{cohort.name}: {gone} of {len(cohort.examined)} cases left out, {len(kept)} to test on")
-        if not kept:
-            raise UserError(f"{cohort.path}: every case overlaps with training; test on another cohort")
-        rows += [_row(cohort, one, _external_place(one)) for one in kept]
-    return rows
 
 
 def parse_external(given: str) -> tuple[str, Path, str]:
@@ -151,60 +92,100 @@ def parse_external(given: str) -> tuple[str, Path, str]:
         raise UserError(f"--external {given}: write NAME=PATH or NAME=PATH:RELEASE, as in ucsf=/data/ucsf:table")
     place, colon, release = rest.rpartition(":")
     if not colon or Path(rest).exists():
-        return require_cohort_name(name), Path(rest), "auto"
+        place, release = rest, "auto"
     if release not in ("auto", *RELEASES):
         raise UserError(f"--external {given}: '{release}' is not a release: {nearest(release, RELEASES)}")
     return require_cohort_name(name), Path(place), release
 
 
+def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[dict[str, str]]:
+    """All rows of cases.csv; what is wrong is shown and added to `problems`, whether or not this raises."""
+    require_split_options(options.folds, options.test_fraction)
+    if options.on_problem not in ON_PROBLEM:
+        raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more threads")
+    entries = read_split(options.split_file) if options.split_file else None
+    cohorts: list[Cohort] = []
+    for name, place, release in [(options.name, path, options.release), *map(parse_external, options.external)]:
+        workers = options.workers or available_cores()
+        cohort = read_cohort(place, release, name, options.predict_unlabelled, options.headers_only, workers)
+        if cohort.name in [other.name for other in cohorts]:
+            raise UserError(f"{place}: another cohort is named '{cohort.name}' too; give each a name of its own")
+        for row in cohort.problems:
+            is_left_out = options.on_problem == "skip" and row.severity == ERROR and row.case
+            problems.append(replace(row, problem=f"{row.problem} (case left out)") if is_left_out else row)
+        cohorts.append(cohort)
+    _show(problems)
+    _stop_at_errors(problems, options.on_problem)
+    if options.headers_only:
+        return []
+    later: list[Problem] = []  # found from here on, and shown separately
+    try:
+        return _rows_of(cohorts, entries, options, later)
+    finally:
+        problems += later
+        _show(later)
+
+
+def _rows_of(
+    cohorts: list[Cohort], entries: list[Entry] | None, options: Options, problems: list[Problem]
+) -> list[dict[str, str]]:
+    """Rows of the sound cases: the first cohort split, the others without what overlaps with its training."""
+    first, *others = cohorts
+    sound = _sound(first)
+    places = _places(first, sound, entries, options, problems)
+    _stop_at_errors(problems, "stop")  # leaving a case out would not help
+    rows = [_row(first, case, places[case.name]) for case in sound if case.name in places]
+    training = [case for case in sound if places.get(case.name, Place("")).split == "train"]
+    identities = Identities([*options.name_mapping, *(file for cohort in cohorts for file in cohort.mappings)])
+    for cohort in others:
+        kept, removed = remove_overlaps(_sound(cohort), training, identities)
+        problems += removed
+        if len(kept) < len(cohort.cases):
+            gone = len(cohort.cases) - len(kept)
+            print(f"{cohort.name}: {gone} of {len(cohort.cases)} cases left out, {len(kept)} to test on")
+        if not kept:
+            raise UserError(f"{cohort.path}: every case overlaps with training; test on another cohort")
+        rows += [_row(cohort, case, Place("predict_only" if case.labels is None else "external")) for case in kept]
+    return rows
+
+
 def _places(
-    cohort: Cohort, sound: list[Examined], entries: list[Entry] | None, options: Options
-) -> tuple[dict[str, Place], list[Problem]]:
-    places = {one.case.name: Place("predict_only") for one in sound if one.labels is None}
-    labelled = [
-        ToSplit(one.case.name, one.case.patient, one.case.grade, one.is_et_free)
-        for one in sound
-        if one.labels is not None
-    ]
+    cohort: Cohort, sound: list[Case], entries: list[Entry] | None, options: Options, problems: list[Problem]
+) -> dict[str, Place]:
+    places = {case.name: Place("predict_only") for case in sound if case.labels is None}
+    labelled = [case for case in sound if case.labels is not None]
     if not labelled:
         what = "has no case with a segmentation: nothing can be trained on it"
-        return places, [warning("", cohort.path, what, "nothing to do if you only predict")]
+        problems.append(warning("", cohort.path, what, "nothing to do if you only predict"))
+        return places
     if entries is None:
-        more, problems = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
+        more, trouble = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
     else:
-        bad = frozenset(one.case.name for one in cohort.examined) - {one.case.name for one in sound}
-        source = str(options.split_file)
-        more, problems = apply_split(entries, labelled, options.folds, options.split_seed, source, bad)
-    return places | more, problems
+        bad = {case.name for case in cohort.cases} - {case.name for case in sound}
+        more, trouble = apply_split(entries, labelled, options.folds, options.split_seed, options.split_file, bad)
+    problems += trouble
+    return places | more
 
 
-def _sound(cohort: Cohort) -> list[Examined]:
+def _sound(cohort: Cohort) -> list[Case]:
     """The cases without an error, sorted by name.
 
     Raises:
         UserError: there is none.
     """
     bad = {problem.case for problem in errors_in(cohort.problems)}
-    sound = [one for one in cohort.examined if one.case.name not in bad]
+    sound = [case for case in cohort.cases if case.name not in bad]
     if not sound:
         raise UserError(f"{cohort.path}: every case has errors; fix those in problems.csv")
-    return sorted(sound, key=lambda one: one.case.name)
+    return sorted(sound, key=lambda case: case.name)
 
 
-def _external_place(one: Examined) -> Place:
-    return Place("external" if one.labels is not None else "predict_only")
-
-
-def _row(cohort: Cohort, one: Examined, place: Place) -> Row:
-    case = one.case
-    return Row(cohort.name, case.name, case.patient, case.release, place.split, place.fold, case.files, one.sha256)
-
-
-def _left_out(problems: list[Problem]) -> list[Problem]:
-    return [
-        replace(row, problem=f"{row.problem} (case left out)") if row.severity == ERROR and row.case else row
-        for row in problems
-    ]
+def _row(cohort: Cohort, case: Case, place: Place) -> dict[str, str]:
+    fold = "" if place.fold is None else str(place.fold)
+    row = {"cohort": cohort.name, "case": case.name, "patient": case.patient, "release": case.release}
+    return row | {"split": place.split, "fold": fold} | case.files | {"sha256": case.sha256}
 
 
 def _show(problems: list[Problem]) -> None:
@@ -214,25 +195,17 @@ def _show(problems: list[Problem]) -> None:
 
 def _stop_at_errors(problems: list[Problem], on_problem: str) -> None:
     wrong = errors_in(problems)
-    if on_problem == "skip" and all(problem.case for problem in wrong):
-        return
-    if wrong:
+    if wrong and not (on_problem == "skip" and all(problem.case for problem in wrong)):
         first = wrong[0]
-        count = plural(len(wrong), "error")
         raise ListedError(
-            f"{count}, the first: {printable(first.file or first.case)}: {first.problem}; fix what problems.csv "
-            "lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
+            f"{plural(len(wrong), 'error')}, the first: {printable(first.file or first.case)}: {first.problem}; fix "
+            "what problems.csv lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
         )
 
 
-def _counts(rows: list[Row]) -> str:
-    lines = []
-    for cohort in dict.fromkeys(row.cohort for row in rows):
-        own = [row for row in rows if row.cohort == cohort]
-        parts = Counter(row.split for row in own)
-        shares = [f"{parts[split]} {split}" for split in SPLITS if parts[split]]
-        folds = Counter(row.fold for row in own if row.fold is not None)
-        sizes = f" (folds of {', '.join(str(folds[fold]) for fold in sorted(folds))})" if folds else ""
-        patients = len({row.patient for row in own})
-        lines.append(f"{cohort}: {len(own)} cases of {patients} patients: {', '.join(shares)}{sizes}")
-    return "\n".join(lines)
+def _counts(cohort: str, rows: list[dict[str, str]]) -> str:
+    parts = Counter(row["split"] for row in rows)
+    shares = ", ".join(f"{parts[split]} {split}" for split in SPLITS if parts[split])
+    folds = Counter(int(row["fold"]) for row in rows if row["fold"])
+    sizes = f" (folds of {', '.join(str(folds[fold]) for fold in sorted(folds))})" if folds else ""
+    return f"{cohort}: {len(rows)} cases of {len({row['patient'] for row in rows})} patients: {shares}{sizes}"

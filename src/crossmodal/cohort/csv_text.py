@@ -1,10 +1,12 @@
-"""Reading tables and lists that people save themselves, with messages that say how to save them."""
+"""Reading tables and lists that people save themselves, with messages that say how to save them; writing tables."""
 
 import csv
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from crossmodal.errors import UserError
+from crossmodal.errors import UserError, nearest
+from crossmodal.files import atomic_path
 
 
 def read_text(path: Path) -> str:
@@ -21,21 +23,39 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: cannot be read ({fault.strerror}); check the path and its permissions") from None
 
 
-def csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Line number and cells, without spaces around them, of each row of a CSV file that is not empty.
+def read_csv(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...]
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The columns of a CSV; and "path, line n" with the cells of each row that is not empty, without spaces around.
+
+    Args:
+        path: the file.
+        required: columns that it must have.
+        optional: other columns that have a meaning.
 
     Raises:
-        UserError: see `read_text`; or the file is not a CSV.
+        UserError: see `read_text`; or it is not a CSV, has no row, lacks a column or has one twice.
     """
-    text = read_text(path)
-    if "\0" in text:
-        raise UserError(f"{path}: is not a CSV file; save the table as 'CSV UTF-8'")
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
-        rows = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        rows = [(f"{path}, line {reader.line_num}", [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as fault:
         raise UserError(f"{path}: is not a CSV file ({fault}); save the table as 'CSV UTF-8'") from None
-    return [(line, cells) for line, cells in rows if any(cells)]
+    (_, columns), *rows = [row for row in rows if any(row[1])] or [("", [])]
+    needed = f"its header must name {', '.join(required)}"
+    if not columns:
+        raise UserError(f"{path}: is empty; {needed}")
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
+        raise UserError(f"{path}: its columns are not separated by commas; save the table as 'CSV UTF-8' with commas")
+    for name in (*required, *optional):
+        if columns.count(name) > 1:
+            raise UserError(f"{path}: has the column '{name}' twice; keep one of them")
+        if name in required and name not in columns:
+            spare = [column for column in columns if column not in (*required, *optional)]
+            raise UserError(f"{path}: has no column '{name}' ({nearest(name, spare)}); {needed}")
+    if not rows:
+        raise UserError(f"{path}: lists no case; add one line a case below the header")
+    return columns, rows
 
 
 def mapping_rows(path: Path) -> list[list[str]]:
@@ -50,3 +70,11 @@ def mapping_rows(path: Path) -> list[list[str]]:
         return [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark)]
     except (OSError, csv.Error) as fault:
         raise UserError(f"{path}: cannot be read as a name mapping ({fault}); save it as 'CSV UTF-8'") from None
+
+
+def write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, str]]) -> None:
+    """Write a table atomically; a cell that a row lacks is empty."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

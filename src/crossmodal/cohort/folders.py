@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, name_fault
-from crossmodal.cohort.problems import Problem, error, extra_file, warning
+from crossmodal.cohort.problems import Problem, extra_file, warning
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 
@@ -25,17 +24,10 @@ _MISNAMED_SEGMENTATION = re.compile(r".*seg.*\.nii(\.gz)?", re.IGNORECASE | re.D
 _JUNK = {"thumbs.db", "desktop.ini", "icon\r"}
 
 
-@dataclass(frozen=True)
-class Folder:
-    """A case's folder and what is in it, without hidden files."""
-
-    path: Path
-    entries: tuple[Path, ...]
-    grade: str
-
-
-def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[Folder], list[Problem]]:
-    """Every case folder at or below `root`, sorted by path.
+def case_folders(
+    root: Path, is_case_name: Callable[[str], bool]
+) -> tuple[list[tuple[Path, list[Path]]], list[Problem]]:
+    """Every case folder at or below `root` with what is in it (hidden files aside), sorted by path.
 
     Args:
         root: where to begin.
@@ -46,47 +38,45 @@ def case_folders(root: Path, is_case_name: Callable[[str], bool]) -> tuple[list[
     """
     found, problems = [], []
     level, seen = [root], 0
-    for depth in range(DEEPEST + 1):
+    for _ in range(DEEPEST + 1):
         deeper = []
         for path in level:
             entries = _list(path)
             seen += 1
             if seen > MOST_FOLDERS:
                 raise UserError(f"{root}: holds more than {MOST_FOLDERS} folders; give the folder of the release")
+            folders = [entry for entry in entries if entry.is_dir()]
             images = [match for entry in entries if (match := _IMAGE.fullmatch(entry.name))]
-            is_leaf = not any(entry.is_dir() for entry in entries)
-            if (images and depth > 0) or (is_case_name(path.name) and (images or is_leaf)):
-                found.append(Folder(path, tuple(entries), _grade(path)))
-                continue
-            if len({match["case"] for match in images}) > 1:
+            if path == root and not is_case_name(path.name) and len({match["case"] for match in images}) > 1:
                 raise UserError(
                     f"{path}: holds the files of several cases ({images[0].string}, …); "
                     "make a folder for each case, or list the files in a table of your own (cases.csv)"
                 )
-            if images:
-                found.append(Folder(path, tuple(entries), _grade(path)))
+            if images or (is_case_name(path.name) and not folders):
+                found.append((path, entries))
                 continue
             problems += [
                 warning("", entry, "is a NIfTI file outside every case folder, and is not used", "move it, or leave it")
                 for entry in entries
-                if _NIFTI.fullmatch(entry.name) and not entry.is_dir()
+                if _NIFTI.fullmatch(entry.name) and entry not in folders
             ]
-            deeper += [entry for entry in entries if entry.is_dir()]
+            deeper += folders
         level = deeper
-    return sorted(found, key=lambda folder: folder.path), problems
+    return sorted(found), problems
 
 
-def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
-    """The case in a folder, and its problems: files that are missing, there twice, or of another case."""
-    name, path = folder.path.name, folder.path
-    case = Case(name=name, patient=name, release="", grade=folder.grade, where=str(path))
-    fault = name_fault(name)
-    if fault:
-        return case, [error(name, path, f"the case's name {fault}", "rename the folder and its files")]
-    problems: list[Problem] = []
+def read_folder(path: Path, entries: list[Path], release: str) -> Case:
+    """The case in a folder, with its problems: files that are missing, there twice, or of another case."""
+    name = path.name
+    grade = next((part.upper() for part in reversed(path.parts[:-1]) if part.upper() in ("HGG", "LGG")), "")
+    case = Case(name, patient_of(name), release, grade=grade, where=str(path))
+    case.unlabelled_by_design = bool(re.search(r"_(Validation|Testing)_", name))
+    if fault := name_fault(name):
+        case.error(f"the case's name {fault}", "rename the folder and its files")
+        return case
     candidates: dict[str, list[Path]] = {}
     strangers, of_others = [], []
-    for entry in folder.entries:
+    for entry in entries:
         match = _IMAGE.fullmatch(entry.name)
         if match is None:
             strangers.append(entry)
@@ -95,39 +85,31 @@ def read_folder(folder: Folder) -> tuple[Case, list[Problem]]:
         else:
             candidates.setdefault(_SUFFIXES[match["suffix"].lower()], []).append(entry)
     if of_others:
-        listed = ", ".join(entry.name for entry in of_others)
-        what = f"is named after another case ({listed})"
-        problems.append(error(name, of_others[0], what, f"move it to its own case, or rename it after {name}"))
-    if "seg" not in candidates:
-        _take_misnamed_segmentation(name, strangers, candidates, problems)
-    problems += [extra_file(name, stranger) for stranger in strangers]
+        what = f"is named after another case ({', '.join(entry.name for entry in of_others)})"
+        case.error(what, f"move it to its own case, or rename it after {name}", of_others[0])
+    alike = [entry for entry in strangers if _MISNAMED_SEGMENTATION.fullmatch(entry.name)]
+    if "seg" not in candidates and len(alike) == 1:  # in BraTS 2020, that of case 355 is W39_1998.09.19_Segm.nii
+        candidates["seg"] = alike
+        strangers.remove(alike[0])
+        remedy = "check that it is one (BraTS 2020 ships case 355 so)"
+        case.warn("is misnamed, and is used as the segmentation", remedy, alike[0])
+    case.problems += [extra_file(name, stranger) for stranger in strangers]
     for what, files in candidates.items():
         if len(files) > 1:
             both = " and ".join(file.name for file in files)
-            problems.append(error(name, path, f"has {len(files)} files for {what}: {both}", "keep one of them"))
+            case.error(f"has {len(files)} files for {what}: {both}", "keep one of them")
         case.files[what] = str(files[0])
     missing = [modality for modality in MODALITIES if modality not in case.files]
     if missing:
-        there = ", ".join(entry.name for entry in folder.entries) or "nothing"
-        remedy = f"all of {', '.join(MODALITIES)} are needed; in the folder: {there}"
-        problems.append(error(name, path, f"has no {', '.join(missing)}", remedy))
-    return case, problems
+        there = ", ".join(entry.name for entry in entries) or "nothing"
+        case.error(f"has no {', '.join(missing)}", f"all of {', '.join(MODALITIES)} are needed; in the folder: {there}")
+    return case
 
 
-def _take_misnamed_segmentation(
-    name: str, strangers: list[Path], candidates: dict[str, list[Path]], problems: list[Problem]
-) -> None:
-    """In BraTS 2020, the segmentation of case 355 is named W39_1998.09.19_Segm.nii."""
-    alike = [entry for entry in strangers if _MISNAMED_SEGMENTATION.fullmatch(entry.name)]
-    if len(alike) == 1:
-        candidates["seg"] = alike
-        strangers.remove(alike[0])
-        what = "is misnamed, and is used as the segmentation"
-        problems.append(warning(name, alike[0], what, "check that it is one (BraTS 2020 ships case 355 so)"))
-
-
-def _grade(path: Path) -> str:
-    return next((part.upper() for part in reversed(path.parts[:-1]) if part.upper() in ("HGG", "LGG")), "")
+def patient_of(name: str) -> str:
+    """The patient of a case, by its name: in BraTS 2018, 2019 and GLI it ends with the visit."""
+    match = re.fullmatch(r"(BraTS-GLI-\d{5})-\d{3}|((?:Brats18|BraTS19)_.+)_\d+", name, re.IGNORECASE)
+    return (match[1] or match[2]) if match else name
 
 
 def _list(path: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from crossmodal.cohort.checks import Examined
+from crossmodal.cohort.cases import Case
 from crossmodal.cohort.csv_text import mapping_rows
 from crossmodal.cohort.problems import Problem, warning
 
@@ -51,40 +51,37 @@ def _key(name: str) -> str:
     return name.lower()
 
 
-def find_overlaps(
-    external: list[Examined], training: list[Examined], identities: Identities
-) -> dict[str, tuple[str, str]]:
+def find_overlaps(external: list[Case], training: list[Case], identities: Identities) -> dict[str, tuple[str, str]]:
     """For each external case of a patient in the training set: a training case of that patient, and the evidence.
 
     A case with the same name, of the same release and with other images is taken to be another patient: two cohorts
     may both count from 001.
     """
-    by_content = {facts.content: one.case.name for one in training for facts in one.images.values()}
-    by_identity: dict[str, Examined] = {}
-    for one in training:
-        key = identities.of(one.case.name)
-        if key is not None:
-            by_identity.setdefault(key, one)
+    by_content = {facts.content: case.name for case in training for facts in case.images.values()}
+    by_identity: dict[str | None, Case] = {}
+    for case in training:
+        by_identity.setdefault(identities.of(case.name), case)
+    by_identity.pop(None, None)
     found: dict[str, tuple[str, str]] = {}
-    for one in external:
-        name, release = one.case.name, one.case.release
-        twin = next((by_content[f.content] for f in one.images.values() if f.content in by_content), None)
-        relative = by_identity.get(identities.of(name) or "")
+    of_patient: dict[str, str] = {}
+    for case in external:
+        twin = next((by_content[f.content] for f in case.images.values() if f.content in by_content), None)
+        relative = by_identity.get(identities.of(case.name))
         if twin is not None:
-            found[name] = twin, "the same image"
-        elif relative is not None and (relative.case.name, relative.case.release) != (name, release):
-            found[name] = relative.case.name, "the same patient by name"
-    of_patient = {one.case.patient: found[one.case.name][0] for one in external if one.case.name in found}
-    return {
-        case.name: found.get(case.name) or (of_patient[case.patient], "another visit of a patient who overlaps")
-        for case in (one.case for one in external)
-        if case.patient in of_patient
-    }
+            found[case.name] = twin, "the same image"
+        elif relative and (relative.name, relative.release) != (case.name, case.release):
+            found[case.name] = relative.name, "the same patient by name"
+        if case.name in found:
+            of_patient[case.patient] = found[case.name][0]
+    for case in external:
+        if case.patient in of_patient:
+            found.setdefault(case.name, (of_patient[case.patient], "another visit of a patient who overlaps"))
+    return found
 
 
 def remove_overlaps(
-    external: list[Examined], training: list[Examined], identities: Identities
-) -> tuple[list[Examined], list[Problem]]:
+    external: list[Case], training: list[Case], identities: Identities
+) -> tuple[list[Case], list[Problem]]:
     """The external cases without overlap, with a warning for each that is removed and each doubt that remains.
 
     Args:
@@ -92,20 +89,22 @@ def remove_overlaps(
         training: cases that are trained on.
         identities: which names mean the same patient.
     """
-    problems = []
+    problems, kept = [], []
     found = find_overlaps(external, training, identities)
-    for case in (one.case for one in external if one.case.name in found):
+    for case in external:
+        if case.name not in found:
+            kept.append(case)
+            continue
         twin, why = found[case.name]
         what = f"overlaps with the training case {twin} ({why}), and is removed"
         problems.append(warning(case.name, case.where, what, "nothing to do: testing on it would not be fair"))
-    kept = [one for one in external if one.case.name not in found]
-    shared = sorted({one.case.name for one in kept} & {one.case.name for one in training})
+    shared = sorted({case.name for case in kept} & {case.name for case in training})
     if shared:
         what = f"{len(shared)} cases have names of training cases ({shared[0]}, …) and other images"
         remedy = "if they are the same patients, processed differently, remove them"
-        problems.append(warning("", Path(kept[0].case.where).parent, what, remedy))
-    releases = {one.case.release for one in kept}, {one.case.release for one in training}
+        problems.append(warning("", Path(kept[0].where).parent, what, remedy))
+    releases = {case.release for case in kept}, {case.release for case in training}
     if any(_MSD in one and other & _BEFORE_2022 for one, other in (releases, releases[::-1])):
         what = "MSD Task01 was drawn from BraTS 2016 and 2017, under other names: shared patients may remain"
-        problems.append(warning("", Path(kept[0].case.where).parent, what, "say so where you report the result"))
+        problems.append(warning("", Path(kept[0].where).parent, what, "say so where you report the result"))
     return kept, problems

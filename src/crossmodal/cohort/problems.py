@@ -1,11 +1,10 @@
 """What is wrong with a cohort: one row a problem, each with its remedy."""
 
-import csv
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from crossmodal.files import atomic_path
+from crossmodal.cohort.csv_text import write_csv
 
 ERROR, WARNING = "error", "warning"
 SHOWN_AT_MOST = 20
@@ -23,12 +22,7 @@ class Problem:
 
 
 class BadFileError(Exception):
-    """One file cannot be used: what is wrong with it, and the remedy."""
-
-    def __init__(self, problem: str, remedy: str):
-        super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
+    """One file cannot be used; its arguments are what is wrong with it, and the remedy."""
 
 
 def error(case: str, file: object, problem: str, remedy: str) -> Problem:
@@ -53,11 +47,8 @@ def errors_in(problems: Iterable[Problem]) -> list[Problem]:
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems.csv, errors first, then by case and file; atomically."""
     rows = sorted(problems, key=lambda p: (p.severity != ERROR, p.case, p.file, p.problem))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        names = [field.name for field in fields(Problem)]
-        writer.writerow(names)
-        writer.writerows([printable(getattr(row, name)) for name in names] for row in rows)
+    cells = [{name: printable(text) for name, text in asdict(row).items()} for row in rows]
+    write_csv(path, tuple(Problem.__dataclass_fields__), cells)
 
 
 def lines_of(problems: Iterable[Problem]) -> list[str]:

@@ -13,11 +13,11 @@ table          a CSV of your own with paths (see table.py)
 import re
 from pathlib import Path
 
-from crossmodal.cohort.cases import Case, Found
+from crossmodal.cohort.cases import Case, Cohort
 from crossmodal.cohort.csv_text import mapping_rows
-from crossmodal.cohort.folders import Folder, case_folders, read_folder
+from crossmodal.cohort.folders import case_folders, read_folder
 from crossmodal.cohort.msd import find_msd_root, read_msd
-from crossmodal.cohort.problems import Problem, error
+from crossmodal.cohort.problems import error
 from crossmodal.cohort.table import TABLE_NAME, read_table
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
@@ -35,7 +35,7 @@ _FIRST_VISIT_OF_2024 = 100
 _CHOOSE = "name it with --release (" + ", ".join(RELEASES) + ")"
 
 
-def find_cases(path: Path, release: str = "auto") -> Found:
+def find_cases(path: Path, release: str = "auto") -> Cohort:
     """Recognise the release under `path` and list its cases; only dataset.json and tables are opened.
 
     Args:
@@ -67,13 +67,9 @@ def find_cases(path: Path, release: str = "auto") -> Found:
     return _read_release(path, release)
 
 
-def gli_release(cases: list[Case], labels: set[int]) -> tuple[str, str]:
-    """Whether cases with BraTS-GLI names are of 2023 or 2024, and why; ("", why not) if both are possible.
-
-    Args:
-        cases: all cases of the cohort.
-        labels: every label value that occurs in it.
-    """
+def gli_release(cases: list[Case]) -> tuple[str, str]:
+    """Whether a cohort with BraTS-GLI names is of 2023 or 2024, and why; ("", why not) if both are possible."""
+    labels = set().union(*(case.labels or () for case in cases))
     late = [case.name for case in cases if int(case.name.rsplit("-", 1)[-1]) >= _FIRST_VISIT_OF_2024]
     if late:
         return "brats2024-gli", f"BraTS-GLI names with visits from {_FIRST_VISIT_OF_2024} on, such as {late[0]}"
@@ -90,70 +86,45 @@ def _release_of_name(name: str) -> str | None:
     return next((key for key, pattern in _PATTERNS.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None)
 
 
-def _read_release(path: Path, release: str) -> Found:
+def _read_release(path: Path, release: str) -> Cohort:
     folders, problems = case_folders(path, lambda name: _release_of_name(name) is not None)
-    by_release: dict[str | None, list[Folder]] = {}
-    for folder in folders:
-        by_release.setdefault(_release_of_name(folder.path.name), []).append(folder)
     if not folders:
         raise UserError(
             f"{path}: holds no case of a known release; give the folder that holds the case folders, "
             f"or a table of your own ({TABLE_NAME})"
         )
-    known = {key: members for key, members in by_release.items() if key is not None}
-    if release != "auto":
-        why = "--release says so"
-    elif not known:
-        raise UserError(
-            f"{path}: holds images, but no release is known by names such as '{folders[0].path.name}'; "
-            f"{_CHOOSE}, or list the files in a table of your own ({TABLE_NAME})"
-        )
-    elif len(known) > 1:
-        shares = " and ".join(f"{key} ({len(members)} cases)" for key, members in known.items())
-        raise UserError(f"{path}: holds {shares}; check each by itself, one of them as --external NAME=PATH")
-    else:
-        ((key, members),) = known.items()
-        for stranger in by_release.get(None, []):
-            what = f"is a folder of images with a name that is not of {key}"
-            problems.append(error(stranger.path.name, stranger.path, what, "move it, or rename it as the release does"))
-        folders = members
-        release, why = key, f"{len(members)} folders are named like {members[0].path.name}"
-    cases = []
-    for folder in folders:
-        case, faults = read_folder(folder)
-        case.release = "" if release == GLI else release
-        case.patient = patient_of(case.name)
-        case.unlabelled_by_design = bool(re.search(r"_(Validation|Testing)_", case.name))
-        cases.append(case)
-        problems.extend(faults)
-    mappings = _name_mappings(path, folders)
+    why = "--release says so"
+    if release == "auto":
+        by_release: dict[str | None, list[tuple[Path, list[Path]]]] = {}
+        for folder in folders:
+            by_release.setdefault(_release_of_name(folder[0].name), []).append(folder)
+        strangers = by_release.pop(None, [])
+        if not by_release:
+            raise UserError(
+                f"{path}: holds images, but no release is known by names such as '{folders[0][0].name}'; "
+                f"{_CHOOSE}, or list the files in a table of your own ({TABLE_NAME})"
+            )
+        if len(by_release) > 1:
+            shares = " and ".join(f"{key} ({len(members)} cases)" for key, members in by_release.items())
+            raise UserError(f"{path}: holds {shares}; check each by itself, one of them as --external NAME=PATH")
+        ((release, folders),) = by_release.items()
+        why = f"{len(folders)} folders are named like {folders[0][0].name}"
+        for stranger, _ in strangers:
+            what = f"is a folder of images with a name that is not of {release}"
+            problems.append(error(stranger.name, stranger, what, "move it, or rename it as the release does"))
+    release = "" if release == GLI else release
+    cases = [read_folder(folder, entries, release) for folder, entries in folders]
+    mappings = _name_mappings(path, [folder for folder, _ in folders])
     _grades_from(mappings, cases)
-    problems.extend(_repeated(cases))
-    return Found("" if release == GLI else release, why, cases, problems, mappings=mappings)
-
-
-def patient_of(name: str) -> str:
-    """The patient of a case, by its name: in BraTS 2018, 2019 and GLI it ends with the visit."""
-    if re.fullmatch(_PATTERNS[GLI], name, re.IGNORECASE):
-        return name.rsplit("-", 1)[0]
-    if re.fullmatch(r"(Brats18|BraTS19)_.+_\d+", name, re.IGNORECASE):
-        return name.rsplit("_", 1)[0]
-    return name
-
-
-def _repeated(cases: list[Case]) -> list[Problem]:
     first: dict[str, str] = {}
-    problems = []
     for case in cases:
-        if case.name in first:
-            what = f"has the name of another case ({first[case.name]})"
-            problems.append(error(case.name, case.where, what, "keep one of the two"))
-        first.setdefault(case.name, case.where)
-    return problems
+        if first.setdefault(case.name, case.where) != case.where:
+            case.error(f"has the name of another case ({first[case.name]})", "keep one of the two")
+    return Cohort(release, why, cases, problems, mappings=mappings)
 
 
-def _name_mappings(path: Path, folders: list[Folder]) -> list[Path]:
-    above = {parent for folder in folders for parent in folder.path.parents[:2] if path in parent.parents}
+def _name_mappings(path: Path, folders: list[Path]) -> list[Path]:
+    above = {parent for folder in folders for parent in folder.parents[:2] if path in parent.parents}
     return sorted(found for place in {path, *above} for found in place.glob("name_mapping*.csv"))
 
 

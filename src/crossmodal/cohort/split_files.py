@@ -6,13 +6,14 @@ names (train1.txt) joined by commas; one case a line, and the same rules.
 """
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal.cohort.csv_text import csv_rows, read_text
+from crossmodal.cohort.cases import Case
+from crossmodal.cohort.csv_text import read_csv, read_text
 from crossmodal.cohort.problems import Problem, error, warning
-from crossmodal.cohort.splits import Place, ToSplit, fold_training
+from crossmodal.cohort.splits import Place, fold_training
 from crossmodal.errors import UserError, nearest
 
 PARTS = ("train", "val", "test", "predict_only")
@@ -50,12 +51,7 @@ def read_split(given: str) -> list[Entry]:
 
 
 def apply_split(
-    entries: list[Entry],
-    cases: list[ToSplit],
-    folds: int,
-    seed: int,
-    source: str,
-    left_out: frozenset[str] = frozenset(),
+    entries: list[Entry], cases: list[Case], folds: int, seed: int, source: str, left_out: Container[str] = ()
 ) -> tuple[dict[str, Place], list[Problem]]:
     """Where each labelled case goes; those that the file does not name are left out, with a warning.
 
@@ -71,7 +67,7 @@ def apply_split(
     Raises:
         UserError: no case of the file is in the cohort.
     """
-    known = {one.case: one for one in cases}
+    known = {case.name: case for case in cases}
     problems: list[Problem] = []
     placed: dict[str, Entry] = {}
     for entry in entries:
@@ -91,14 +87,14 @@ def apply_split(
             f"{source}: names no case of this cohort (its first is '{entries[0].case}', the cohort's "
             f"'{min(known, default='none')}'); use the cohort's case names"
         )
-    for one in cases:
-        if one.case not in placed:
+    for case in cases:
+        if case.name not in placed:
             what = f"is not in {source}, and is left out"
-            problems.append(warning(one.case, source, what, "name it there, if it should train or test"))
+            problems.append(warning(case.name, source, what, "name it there, if it should train or test"))
     problems += _patients_on_both_sides(placed, known, folds)
     places = {name: _place(entry) for name, entry in placed.items()}
     training = [known[name] for name, place in places.items() if place.split == "train"]
-    if training and all(places[one.case].fold is None for one in training):
+    if training and all(places[case.name].fold is None for case in training):
         folded, trouble = fold_training(training, folds, seed)
         places.update(folded)
         problems += trouble
@@ -113,7 +109,7 @@ def _place(entry: Entry) -> Place:
     return Place(entry.part, entry.fold if entry.part == "train" else None)
 
 
-def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, ToSplit], folds: int) -> list[Problem]:
+def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, Case], folds: int) -> list[Problem]:
     """A patient's visits must train, test and validate together."""
     first: dict[str, tuple[str, Entry]] = {}
     problems = []
@@ -150,7 +146,7 @@ def _name_in(known: Container[str], written: str) -> str | None:
     return next((name for name in options if name in known), None)
 
 
-def _read_lists(paths: Iterable[Path]) -> list[Entry]:
+def _read_lists(paths: list[Path]) -> list[Entry]:
     entries = []
     for path in paths:
         match = _LIST.fullmatch(path.name)
@@ -165,20 +161,16 @@ def _read_lists(paths: Iterable[Path]) -> list[Entry]:
 
 
 def _read_csv(path: Path) -> list[Entry]:
-    (_, header), *rows = csv_rows(path) or [(1, [])]
-    for name in ("case", "split"):
-        if header.count(name) != 1:
-            raise UserError(f"{path}: needs one column '{name}' ({nearest(name, header)}); columns: case,split[,fold]")
-    if not rows:
-        raise UserError(f"{path}: no case is listed; write one case a line")
-    return [_entry(path, number, dict(zip(header, cells, strict=False))) for number, cells in rows]
-
-
-def _entry(path: Path, number: int, row: dict[str, str]) -> Entry:
-    part, fold = row.get("split", ""), row.get("fold", "")
-    where = f"{path}, line {number}"
-    if part not in PARTS:
-        raise UserError(f"{where}: '{part}' is not a part of a split: {nearest(part, PARTS)}")
-    if fold and (part not in ("train", "val") or not re.fullmatch(r"\d{1,3}(\.0)?", fold)):
-        raise UserError(f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only")
-    return Entry(row.get("case", ""), part, int(float(fold)) if fold else None, where)
+    columns, rows = read_csv(path, ("case", "split"), ("fold",))
+    entries = []
+    for where, cells in rows:
+        row = {"fold": ""} | dict(zip(columns, cells, strict=False))
+        part, fold = row.get("split", ""), row["fold"]
+        if part not in PARTS:
+            raise UserError(f"{where}: '{part}' is not a part of a split: {nearest(part, PARTS)}")
+        if fold and (part not in ("train", "val") or not re.fullmatch(r"\d{1,3}(\.0)?", fold)):
+            raise UserError(
+                f"{where}: fold '{fold}' of a case in {part}: give a number from 0, for training cases only"
+            )
+        entries.append(Entry(row.get("case", ""), part, int(float(fold)) if fold else None, where))
+    return entries

@@ -7,18 +7,9 @@ tumour. It does not depend on the order of files or on external cohorts.
 import hashlib
 from dataclasses import dataclass
 
+from crossmodal.cohort.cases import Case
 from crossmodal.cohort.problems import Problem, warning
 from crossmodal.errors import UserError
-
-
-@dataclass(frozen=True)
-class ToSplit:
-    """A labelled case, with what the split is balanced over."""
-
-    case: str
-    patient: str
-    grade: str  # HGG, LGG or ""
-    is_et_free: bool
 
 
 @dataclass(frozen=True)
@@ -30,7 +21,7 @@ class Place:
 
 
 def split_by_patient(
-    cases: list[ToSplit], folds: int, test_fraction: float, seed: int
+    cases: list[Case], folds: int, test_fraction: float, seed: int
 ) -> tuple[dict[str, Place], list[Problem]]:
     """A held-out test set and k folds of the rest.
 
@@ -57,14 +48,15 @@ def split_by_patient(
     fold_of, trouble = deal_folds(training, folds)
     problems += trouble
     return {
-        one.case: Place("test") if one.patient in test else Place("train", fold_of.get(one.patient)) for one in cases
+        case.name: Place("test") if case.patient in test else Place("train", fold_of.get(case.patient))
+        for case in cases
     }, problems
 
 
-def fold_training(cases: list[ToSplit], folds: int, seed: int) -> tuple[dict[str, Place], list[Problem]]:
+def fold_training(cases: list[Case], folds: int, seed: int) -> tuple[dict[str, Place], list[Problem]]:
     """Folds for training cases of a split file that names none; see `split_by_patient`."""
     fold_of, problems = deal_folds(_strata(cases, seed), folds)
-    return {one.case: Place("train", fold_of.get(one.patient)) for one in cases}, problems
+    return {case.name: Place("train", fold_of.get(case.patient)) for case in cases}, problems
 
 
 def require_split_options(folds: int, test_fraction: float) -> None:
@@ -100,13 +92,13 @@ def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], lis
     return fold_of, []
 
 
-def _strata(cases: list[ToSplit], seed: int) -> list[list[str]]:
+def _strata(cases: list[Case], seed: int) -> list[list[str]]:
     """Patients by grade and by whether a visit has no ET; largest stratum first, each in an order of the seed."""
     grade: dict[str, str] = {}
     et_free: dict[str, bool] = {}
-    for one in cases:
-        grade[one.patient] = max(grade.get(one.patient, ""), one.grade)
-        et_free[one.patient] = et_free.get(one.patient, False) or one.is_et_free
+    for case in cases:
+        grade[case.patient] = max(grade.get(case.patient, ""), case.grade)
+        et_free[case.patient] = et_free.get(case.patient, False) or case.is_et_free
     strata: dict[tuple[str, bool], list[str]] = {}
     for patient in sorted(grade, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest()):
         strata.setdefault((grade[patient], et_free[patient]), []).append(patient)

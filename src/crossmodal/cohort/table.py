@@ -7,18 +7,18 @@ relative to the table's folder. `release` is the release whose label values the 
 
 from pathlib import Path
 
-from crossmodal.cohort.cases import Case, Found, name_fault
-from crossmodal.cohort.csv_text import csv_rows
+from crossmodal.cohort.cases import Case, Cohort, name_fault
+from crossmodal.cohort.csv_text import read_csv
 from crossmodal.cohort.problems import Problem, error
 from crossmodal.domain import MODALITIES, RELEASES
-from crossmodal.errors import UserError, nearest
+from crossmodal.errors import nearest
 
 TABLE_NAME = "cases.csv"
 REQUIRED = ("case", *MODALITIES)
 OPTIONAL = ("seg", "patient", "release", "grade")
 
 
-def read_table(path: Path, release: str = "auto") -> Found:
+def read_table(path: Path, release: str = "auto") -> Cohort:
     """The cases that a table lists; its files are not opened.
 
     Args:
@@ -28,68 +28,42 @@ def read_table(path: Path, release: str = "auto") -> Found:
     Raises:
         UserError: the table cannot be read, lacks a column or lists no case.
     """
-    header, *rows = csv_rows(path) or [(1, [])]
-    columns = header[1]
-    _check_header(path, columns)
-    default = "table" if release == "auto" else release
+    columns, rows = read_csv(path, REQUIRED, OPTIONAL)
     problems: list[Problem] = []
     cases: dict[str, Case] = {}
-    for line, cells in rows:
-        where = f"{path}, line {line}"
+    for where, cells in rows:
         if len(cells) != len(columns):
             what = f"has {len(cells)} cells where the header has {len(columns)}"
             problems.append(error(cells[0], where, what, "quote cells that hold a comma"))
             continue
-        case = _case(dict(zip(columns, cells, strict=True)), path, where, default, problems)
+        case = _case(dict(zip(columns, cells, strict=True)), path, where, "table" if release == "auto" else release)
         if case.name in cases:
-            what = f"has the name of another case ({cases[case.name].where})"
-            problems.append(error(case.name, where, what, "give each case a name of its own"))
+            case.error(f"has the name of another case ({cases[case.name].where})", "give each case a name of its own")
+            problems += case.problems
         cases.setdefault(case.name, case)
-    if not rows:
-        raise UserError(f"{path}: lists no case; add one line a case below the header")
     ignored = [name for name in columns if name not in (*REQUIRED, *OPTIONAL)]
     notes = [f"columns not used: {', '.join(ignored)}"] if ignored else []
     used = ", ".join(sorted({case.release for case in cases.values()}))
-    return Found("table", f"a table of your own, labels as in {used}", list(cases.values()), problems, notes)
+    return Cohort("table", f"a table of your own, labels as in {used}", list(cases.values()), problems, notes)
 
 
-def _check_header(path: Path, columns: list[str]) -> None:
-    if not columns:
-        raise UserError(f"{path}: is empty; its header must name {', '.join(REQUIRED)}")
-    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t"):
-        raise UserError(f"{path}: its columns are not separated by commas; save the table as 'CSV UTF-8' with commas")
-    repeated = {name for name in columns if columns.count(name) > 1}
-    if repeated:
-        raise UserError(f"{path}: has the column '{min(repeated)}' twice; keep one of them")
-    for name in REQUIRED:
-        if name not in columns:
-            spare = [column for column in columns if column not in (*REQUIRED, *OPTIONAL)]
-            needed = ", ".join(REQUIRED)
-            raise UserError(f"{path}: has no column '{name}' ({nearest(name, spare)}); its header must name {needed}")
-
-
-def _case(row: dict[str, str], table: Path, where: str, default: str, problems: list[Problem]) -> Case:
-    name = row["case"]
-    release = row.get("release") or default
+def _case(row: dict[str, str], table: Path, where: str, default: str) -> Case:
+    name, release = row["case"], row.get("release") or default
     case = Case(name, row.get("patient") or name, release, grade=row.get("grade", "").upper(), where=where)
-
-    def report(what: str, remedy: str) -> None:
-        problems.append(error(name, where, what, remedy))
-
     for kind, value in (("case", name), ("patient", case.patient)):
         if fault := name_fault(value):
-            report(f"the {kind}'s name {fault}", "change it in the table")
+            case.error(f"the {kind}'s name {fault}", "change it in the table")
     if release not in RELEASES:
-        report(f"names a release '{release}' that is not known", nearest(release, RELEASES))
+        case.error(f"names a release '{release}' that is not known", nearest(release, RELEASES))
         case.release = default
     for column in (*MODALITIES, "seg"):
         given = row.get(column, "")
         if given and (fault := _path_fault(given)):
-            report(f"the path in {column} {fault}", "give a path below the table, or an absolute one")
+            case.error(f"the path in {column} {fault}", "give a path below the table, or an absolute one")
         elif given:
             case.files[column] = str(table.parent / given)
         elif column != "seg":
-            report(f"has no {column}", f"all of {', '.join(MODALITIES)} are needed")
+            case.error(f"has no {column}", f"all of {', '.join(MODALITIES)} are needed")
     return case
 
 
