@@ -13,7 +13,7 @@ from crossmodal.data import TEMPLATES
 from crossmodal.errors import UserError
 from crossmodal.evaluate.results import Results
 from crossmodal.files import write_text
-from crossmodal.report import answer, methods_text, sections, tables
+from crossmodal.report import answer, facts, sections, tables
 
 PICTURES_BYTES = 3_500_000  # of all pictures: base64 adds a third, and the page should stay easy to send
 
@@ -42,8 +42,8 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
         figures=load_figures(results.folder / "figures"),
         tables=tables.result_tables(results),
         cost_tables=tables.cost_tables(results),
-        methods=methods_text.paragraphs(results.config),
-        recipes=methods_text.recipes(results.config),
+        methods=facts.paragraphs(results.config),
+        recipes=facts.recipes(results.config),
         limits=sections.limits(results),
         citations=sections.citations(results),
         notes=sections.notes(results),
