@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from crossmodal.domain import MODALITIES
 from crossmodal.experiment.budget import Budget
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -25,10 +26,6 @@ TINY_BUDGET = {
     "mirroring": False,
     "threads": 1,
     "loader_workers": 0,
-    "memory_format": "contiguous",
-    "precision": "default",
-    "compile": False,
-    "save_every_minutes": 10,
     "memory_gb": 1,
     "runtime_hours": 0.1,
 }
@@ -52,19 +49,12 @@ def tiny_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny")
     write_cohort(folder / "phantoms", 5, 6.0, 7, "A", 1)
-    rows = []
-    for number, case in enumerate(sorted(path.name for path in (folder / "phantoms").iterdir())):
-        files = {
-            name: folder / "phantoms" / case / f"{case}_{name}.nii" for name in ("t1", "t1ce", "t2", "flair", "seg")
-        }
-        held_out = number == 4
-        rows.append(
-            {"cohort": "tiny", "case": case, "patient": case, "release": "brats2020"}
-            | {"split": "test" if held_out else "train", "fold": "" if held_out else str(number % 2)}
-            | files
-            | {"sha256": "0"}
-        )
-    pd.DataFrame(rows).to_csv(folder / "cases.csv", index=False)
+    folders = sorted((folder / "phantoms").iterdir())
+    names = [path.name for path in folders]
+    table = {"cohort": "tiny", "case": names, "patient": names, "release": "brats2020"}
+    table |= {"split": ["train"] * 4 + ["test"], "fold": ["0", "1", "0", "1", ""]}
+    table |= {image: [path / f"{path.name}_{image}.nii" for path in folders] for image in (*MODALITIES, "seg")}
+    pd.DataFrame(table | {"sha256": "0"}).to_csv(folder / "cases.csv", index=False)
     return folder / "cases.csv"
 
 
@@ -84,7 +74,5 @@ def brats_sample() -> Path:
     """Three real BraTS 2021 cases, which cannot be part of the repository."""
     folder = Path(os.environ.get("CROSSMODAL_BRATS_SAMPLE", REPOSITORY.parent / "shared" / "brats2021-sample"))
     if not folder.is_dir():
-        pytest.skip(
-            f"no real BraTS cases: set CROSSMODAL_BRATS_SAMPLE to a folder of BraTS 2021 cases (not at {folder})"
-        )
+        pytest.skip(f"no real BraTS cases in {folder}: set CROSSMODAL_BRATS_SAMPLE to a folder of BraTS 2021 cases")
     return folder

@@ -4,8 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -83,82 +81,67 @@ def test_without_nvidia_smi_the_scheduler_is_believed(driver, monkeypatch):
     assert device.visible_gpus() == ["3"]
 
 
-def test_no_gpu_means_cpu_and_cuda_is_refused(driver):
+@pytest.mark.parametrize(
+    ("listing", "torch_sees", "refusal"), [("", True, "no GPU is visible"), (TWO_GPUS, False, "without CUDA")]
+)
+def test_without_a_gpu_that_torch_sees_auto_is_cpu_and_cuda_is_refused(
+    driver, monkeypatch, listing, torch_sees, refusal
+):
+    driver(listing)
+    monkeypatch.setattr(device, "_torch_sees_gpus", lambda: torch_sees)
     with device.claimed_device("auto") as kind:
         assert kind == "cpu"
-    with pytest.raises(UserError, match="no GPU is visible"), device.claimed_device("cuda"):
+    with pytest.raises(UserError, match=refusal), device.claimed_device("cuda"):
         pass
 
 
-def test_cpu_takes_no_gpu(driver, monkeypatch):
+def test_cpu_takes_no_gpu(driver):
     driver(TWO_GPUS)
     with device.claimed_device("cpu") as kind:
         assert kind == "cpu"
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-def test_a_torch_without_cuda_is_told(driver, monkeypatch):
-    driver(TWO_GPUS)
-    monkeypatch.setattr(device, "_torch_sees_gpus", lambda: False)
-    with device.claimed_device("auto") as kind:
-        assert kind == "cpu"
-    with pytest.raises(UserError, match="without CUDA"), device.claimed_device("cuda"):
-        pass
-
-
-class Holder:
-    """Another process that holds a GPU."""
-
-    def __init__(self, locks: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(locks)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def gpu(self) -> str:
-        """The GPU it took; waits until it has one."""
-        kind, gpu = self.process.stdout.readline().split()
-        assert kind == "cuda"
-        return gpu
-
-
 @pytest.fixture
-def holders(driver, tmp_path):
-    """A function that starts holders, which end with the test."""
+def hold(driver, tmp_path):
+    """A function that starts another process that holds a GPU, which ends with the test."""
     driver(TWO_GPUS)
     started = []
 
-    def start() -> Holder:
-        started.append(Holder(tmp_path))
+    def start() -> subprocess.Popen:
+        command, pipe = [sys.executable, "-c", HOLDER, str(tmp_path)], subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
         return started[-1]
 
     yield start
-    for holder in started:
-        holder.process.kill()
-        holder.process.wait()
+    for process in started:
+        process.kill()
+        process.wait()
 
 
-def test_trainings_side_by_side_take_different_gpus_and_one_too_many_waits(holders):
-    first, second = holders(), holders()
-    assert {first.gpu(), second.gpu()} == {"GPU-aaaa-1", "GPU-bbbb-2"}
-    third = holders()
-    assert "waiting for a GPU: all 2 are held" in third.process.stderr.readline()
-    assert third.process.poll() is None
-    second.process.communicate(timeout=20)  # closes its input: it ends as a finished job does
-    assert third.gpu() in {"GPU-aaaa-1", "GPU-bbbb-2"}
+def gpu_of(holder: subprocess.Popen) -> str:
+    """The GPU that a holder took; waits until it has one."""
+    kind, gpu = holder.stdout.readline().split()
+    assert kind == "cuda"
+    return gpu
 
 
-def test_a_killed_training_frees_its_gpu(holders):
-    first = holders()
-    taken = first.gpu()
-    first.process.kill()
-    first.process.wait()
-    start = time.monotonic()
-    assert holders().gpu() == taken
-    assert time.monotonic() - start < 15
+def test_trainings_side_by_side_take_different_gpus_and_one_too_many_waits(hold):
+    first, second = hold(), hold()
+    assert {gpu_of(first), gpu_of(second)} == {"GPU-aaaa-1", "GPU-bbbb-2"}
+    third = hold()
+    assert "waiting for a GPU: all 2 are held" in third.stderr.readline()
+    assert third.poll() is None
+    second.communicate(timeout=20)  # closes its input: it ends as a finished job does
+    assert gpu_of(third) in {"GPU-aaaa-1", "GPU-bbbb-2"}
+
+
+def test_a_killed_training_frees_its_gpu(hold):
+    first = hold()
+    taken = gpu_of(first)
+    first.kill()
+    first.wait()
+    assert gpu_of(hold()) == taken
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
