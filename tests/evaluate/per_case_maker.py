@@ -34,7 +34,3 @@ def rows(dice, cohort="site", method="student", modalities="t1", fold=0, seed=0,
 
 def stack(*tables):
     return pd.concat(tables, ignore_index=True)
-
-
-def dice_values(rng, patients, mean=0.8, spread=0.1):
-    return np.clip(rng.normal(mean, spread, patients), 0, 1)

@@ -71,6 +71,9 @@ def results(tmp_path):
 
 def test_all_there(results):
     table, notes = results.collect()
+    before = results.out.read_bytes()
+    results.collect()
+    assert results.out.read_bytes() == before
     assert list(table) == COLUMNS and notes.empty
     assert len(table) == 24 * 6
     row = table[(table["cohort"] == "b") & (table["case"] == "b1")].iloc[0]
@@ -103,13 +106,6 @@ def test_a_method_that_always_sees_all_four_is_in_every_table(results):
         assert pd.isna(row.gap_recovered) == (teacher <= student)
     for page in ("summary.md", "comparisons.tex"):
         assert "big" in results.out.with_name(page).read_text()
-
-
-def test_same_bytes_twice(results):
-    results.collect()
-    before = results.out.read_bytes()
-    results.collect()
-    assert results.out.read_bytes() == before
 
 
 def test_missing_runs_and_cases_are_noted(results):
@@ -173,15 +169,20 @@ def test_costs_are_averaged_over_folds_and_seeds(results):
 
 def test_resources_put_what_jobs_asked_for_beside_the_most_that_one_used(results):
     folder = results.folder / "benchmarks"
-    columns = ["s", "max_rss", "rule_name", "wildcards", "threads", "resources"]
-    for seed, seconds, memory in ((0, 60.0, 900.5), (1, 90.0, 700.0)):
-        asked = {"tmpdir": "/tmp", "runtime": 30, "mem_mb": 2000, "gpu": 1}
-        wildcards = {"method": "student", "modalities": "t1ce+flair", "seed": str(seed), "fold": "0"}
-        write_benchmark(
-            folder / "train" / f"seed{seed}.tsv", columns, seconds, memory, "train_network", wildcards, asked
-        )
-    write_benchmark(folder / "preprocess.tsv", columns, 6.0, 100.0, "preprocess_dataset", {}, {"mem_mb": 8000})
-    (folder / "plain.tsv").write_text("s\tmax_rss\n1\t2\n")  # without benchmark-extended
+    results.collect(benchmarks=folder)
+    assert pd.read_csv(results.out.with_name("resources.csv")).empty
+    asked = {"tmpdir": "/tmp", "runtime": 30, "mem_mb": 2000, "gpu": 1}
+    student = {"method": "student", "modalities": "t1ce+flair", "seed": "0", "fold": "0"}
+    jobs = {
+        "train/seed0": (60.0, 900.5, "train_network", student, 2, asked),
+        "train/seed1": (90.0, 700.0, "train_network", student, 2, asked),
+        "preprocess": (6.0, 100.0, "preprocess_dataset", {}, 2, {"mem_mb": 8000}),
+    }
+    (folder / "train").mkdir(parents=True)
+    for name, job in jobs.items():  # as Snakemake writes them with benchmark-extended
+        table = pd.DataFrame([job], columns=["s", "max_rss", "rule_name", "wildcards", "threads", "resources"])
+        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+    (folder / "plain.tsv").write_text("s\tmax_rss\n1\t2\n")  # and without
     results.collect(benchmarks=folder)
     table = pd.read_csv(results.out.with_name("resources.csv")).set_index("step")
     assert list(table.index) == ["preprocess_dataset", "train_network"]
@@ -190,15 +191,3 @@ def test_resources_put_what_jobs_asked_for_beside_the_most_that_one_used(results
     assert (train.asked_min, train.used_min) == (30, 1.5)
     preprocess = table.loc["preprocess_dataset"]
     assert pd.isna(preprocess.method) and pd.isna(preprocess.asked_min) and preprocess.used_min == 0.1
-
-
-def write_benchmark(path, columns, seconds, memory, rule, wildcards, asked):
-    """A file as Snakemake writes it with benchmark-extended."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    row = [seconds, memory, rule, wildcards, 2, asked]
-    path.write_text("\t".join(columns) + "\n" + "\t".join(map(str, row)) + "\n")
-
-
-def test_no_benchmarks_give_an_empty_table(results):
-    results.collect(benchmarks=results.folder / "absent")
-    assert pd.read_csv(results.out.with_name("resources.csv")).empty

@@ -22,7 +22,7 @@ def scores(reference, prediction, spacing=MM):
     assert lesion_scores(reference, prediction, spacing, whole) == found
     box = metrics.bounding_box(reference | prediction)
     assert lesion_scores(reference[box], prediction[box], spacing) == found
-    return found.dice, found.hd95_mm, found.scored, found.missed, found.false_positives
+    return found
 
 
 NOTHING, ONE, SMALL = cubes(), cubes((6, 6, 6)), cubes((30, 6, 6), edge=3)  # SMALL: 27 mm³
@@ -38,6 +38,10 @@ NOTHING, ONE, SMALL = cubes(), cubes((6, 6, 6)), cubes((30, 6, 6), edge=3)  # SM
         pytest.param(ONE | SMALL, ONE, (1, 0, 1, 0, 0), id="a small lesion is not scored"),
         pytest.param(ONE | SMALL, ONE | SMALL, (1, 0, 1, 0, 0), id="a prediction on a small lesion is not false"),
         pytest.param(SMALL, NOTHING, (1, 0, 0, 0, 0), id="a small lesion alone"),
+        # Each side grows by 3: up to 6 voxels between two lesions the dilations touch.
+        pytest.param(cubes((4, 6, 6), (9, 6, 6)), NOTHING, (0, 374, 1, 1, 0), id="1 voxel apart: one lesion"),
+        pytest.param(cubes((4, 6, 6), (14, 6, 6)), NOTHING, (0, 374, 1, 1, 0), id="6 voxels apart: one lesion"),
+        pytest.param(cubes((4, 6, 6), (15, 6, 6)), NOTHING, (0, 374, 2, 2, 0), id="7 voxels apart: two lesions"),
     ],
 )
 def test_by_hand(reference, prediction, expected):
@@ -47,14 +51,8 @@ def test_by_hand(reference, prediction, expected):
 def test_threshold_is_a_volume_and_the_limit_itself_is_left_out():
     slab = np.zeros((40, 16, 16), bool)
     slab[6:11, 4:14, 6:7] = True  # 50 voxels
-    assert scores(slab, NOTHING)[2] == 0
-    assert scores(slab, NOTHING, spacing=(1.0, 1.0, 1.01))[2] == 1
-
-
-@pytest.mark.parametrize(("gap", "lesions"), [(1, 1), (6, 1), (7, 2)])
-def test_lesions_closer_than_their_dilations_are_one(gap, lesions):
-    # Each side grows by 3: up to 6 voxels between two lesions the dilations touch.
-    assert scores(cubes((4, 6, 6), (4 + 4 + gap, 6, 6)), NOTHING)[2] == lesions
+    assert scores(slab, NOTHING).scored == 0
+    assert scores(slab, NOTHING, spacing=(1.0, 1.0, 1.01)).scored == 1
 
 
 def test_one_component_over_two_lesions_counts_whole_for_both():
@@ -68,25 +66,23 @@ def test_one_component_over_two_lesions_counts_whole_for_both():
 
 @pytest.mark.parametrize(("distance", "false"), [(3, 0), (4, 1)])
 def test_component_within_the_dilation_belongs_to_the_lesion(distance, false):
-    assert scores(ONE, cubes((6 + 4 - 1 + distance, 6, 6)))[4] == false
+    assert scores(ONE, cubes((6 + 4 - 1 + distance, 6, 6))).false_positives == false
 
 
 def test_components_that_touch_at_a_corner_are_one():
-    reference = cubes((20, 6, 6))
-    assert scores(reference, cubes((4, 4, 4), (8, 8, 8)))[4] == 1
+    assert scores(cubes((20, 6, 6)), cubes((4, 4, 4), (8, 8, 8))).false_positives == 1
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_against_the_naive_implementation(seed):
-    reference, prediction = naive.blobs(seed, shape=(26, 24, 20))
-    spacing = [(1.0, 1.0, 1.0), (0.5, 1.0, 3.0), (3.0, 3.0, 3.0)][seed % 3]
-    expected = naive.lesion_wise(reference, prediction, spacing, hd95=metrics.hd95)
-    assert scores(reference, prediction, spacing) == pytest.approx(expected, abs=1e-9)
-
-
-def test_random_blobs_cover_every_kind_of_outcome():
-    found = [scores(*naive.blobs(seed, shape=(26, 24, 20))) for seed in range(60)]
-    assert any(result[2] > 1 for result in found)  # several lesions
-    assert any(result[3] for result in found)  # missed
-    assert any(result[4] and result[2] for result in found)  # false positives beside lesions
-    assert any(result[0] not in (0, 1) and not result[4] and result[2] == 1 for result in found)
+def test_against_the_naive_implementation():
+    found = []
+    for seed in range(60):
+        reference, prediction = naive.blobs(seed, shape=(26, 24, 20))
+        spacing = [(1.0, 1.0, 1.0), (0.5, 1.0, 3.0), (3.0, 3.0, 3.0)][seed % 3]
+        expected = naive.lesion_wise(reference, prediction, spacing, hd95=metrics.hd95)
+        found.append(scores(reference, prediction, spacing))
+        assert found[-1] == pytest.approx(expected, abs=1e-9), seed
+    # The blobs cover every kind of outcome.
+    assert any(result.scored > 1 for result in found)
+    assert any(result.missed for result in found)
+    assert any(result.false_positives and result.scored for result in found)
+    assert any(result.dice not in (0, 1) and not result.false_positives and result.scored == 1 for result in found)

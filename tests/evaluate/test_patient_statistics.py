@@ -162,16 +162,6 @@ def test_copies_of_a_run_change_nothing():
     np.testing.assert_allclose(summarise(once, 199)[columns], summarise(thrice, 199)[columns])
 
 
-def test_visits_folds_and_seeds_are_averaged_before_anything():
-    # Patient A: visits .2 (in seed 0 alone) and .4; patient B: one visit, .9 in seed 0 and .7 in seed 1.
-    first = rows([0.2, 0.4, 0.9], visits=2)
-    second = rows([0.2, 0.4, 0.7], visits=2, seed=1)[1:]
-    summary = summarise(stack(first, second), resamples=0).iloc[0]
-    assert summary["n"] == 2
-    assert summary["dice_mean"] == pytest.approx((0.3 + 0.8) / 2)
-    assert summary["runs"] == 2
-
-
 def test_a_missing_seed_never_pairs_unlike_runs():
     # Seed 1 is 0.3 better for both. Unpaired averaging would give the method a gain of −0.15 + 0.05.
     dice = np.linspace(0.3, 0.5, 12)

@@ -7,12 +7,15 @@ from crossmodal.evaluate.per_case import held_out, patients
 from crossmodal.evaluate.summary import summarise
 
 
-def test_a_case_with_more_seeds_weighs_no_more():
-    # Visit A with two seeds at 0.8, visit B with one at 0.2: 0.5, where a mean over all rows would be 0.6.
-    table = stack(rows([0.8, 0.2], visits=2), rows([0.8], seed=1, visits=2))
-    (row,) = patients(table).itertuples()
-    assert (row.patient, row.dice, row.hd95_mm) == ("patient000", pytest.approx(0.5), pytest.approx(5))
-    assert summarise(table, resamples=0)["dice_mean"].tolist() == pytest.approx([0.5])
+def test_visits_folds_and_seeds_are_averaged_before_anything():
+    # Patient A: a visit with two seeds at 0.8 and one with one at 0.2: 0.5, where a mean over all rows would be 0.6.
+    # Patient B: one visit, 0.9.
+    table = stack(rows([0.8, 0.2, 0.9], visits=2), rows([0.8], seed=1, visits=2))
+    found = patients(table)
+    assert found["patient"].tolist() == ["patient000", "patient001"]
+    assert found["dice"].tolist() == pytest.approx([0.5, 0.9]) and found["hd95_mm"].tolist() == pytest.approx([5, 1])
+    (row,) = summarise(table, resamples=0).itertuples()
+    assert (row.n, row.runs, row.dice_mean) == (2, 2, pytest.approx(0.7))
 
 
 def test_groups_come_in_the_order_of_the_tables_and_patients_by_name():

@@ -58,11 +58,7 @@ def collect(
 def costs(models: Path) -> pd.DataFrame:
     """Mean training cost over folds and seeds (the largest memory), one row for a method, subset and device.
 
-    Args:
-        models: the experiment's folder models/.
-
-    Raises:
-        UserError: a cost.json is damaged.
+    `models` is the experiment's folder models/; a damaged cost.json in it is a UserError.
     """
     rows = []
     for path in (folder / "cost.json" for _, folder in layout.trainings_in(models)):
@@ -70,28 +66,19 @@ def costs(models: Path) -> pd.DataFrame:
             continue
         try:
             cost = json.loads(path.read_text(encoding="utf-8"))
-            rows.append({name: cost[name] for name in COST})
+            rows.append([cost[name] for name in COST])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: is not a cost record with {', '.join(COST)} ({error!r})") from error
-    table = pd.DataFrame(rows, columns=COST)
-    grouped = table.groupby(["method", "modalities", "device"], sort=True)
-    merged = grouped.agg(
-        train_s=("train_s", "mean"),
-        step_ms=("step_ms", "mean"),
-        peak_mem_mb=("peak_mem_mb", "max"),
-        runs=("train_s", "size"),
-    ).reset_index()
-    return merged[[*COST, "runs"]]
+    trainings = pd.DataFrame(rows, columns=COST).groupby(["method", "modalities", "device"], sort=True)
+    table = trainings.agg({"train_s": "mean", "step_ms": "mean", "peak_mem_mb": "max"})
+    return table.assign(runs=trainings.size()).reset_index()[[*COST, "runs"]]
 
 
 def resources(benchmarks: Path) -> pd.DataFrame:
     """What the jobs of each step and method asked for beside the most that one of them used.
 
     Memory is in MB (resident, child processes included), time in minutes, and both are of a job's last attempt.
-
-    Args:
-        benchmarks: folder of Snakemake's benchmark files. Those written without `benchmark-extended` do not hold what
-            was asked for, and are left out.
+    Of Snakemake's benchmark files, those written without `benchmark-extended` do not hold what was asked for.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -107,8 +94,7 @@ def resources(benchmarks: Path) -> pd.DataFrame:
         )
     table = pd.DataFrame(rows, columns=[name for name in RESOURCES if name != "jobs"])
     by_job = table.groupby(["step", "method"], sort=True)
-    merged = by_job.max().assign(jobs=by_job.size()).reset_index()
-    return merged[RESOURCES]
+    return by_job.max().assign(jobs=by_job.size()).reset_index()[RESOURCES]
 
 
 def _predictions(path: Path) -> list[Prediction]:
@@ -126,10 +112,11 @@ def _read_scores(prediction: Prediction, path: Path, people: pd.DataFrame) -> pd
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: is not a table of `crossmodal score` ({error}); score it again") from error
     table = table.assign(**vars(prediction))
-    unknown = table["case"][~pd.MultiIndex.from_frame(table[["cohort", "case"]]).isin(people.index)]
+    table = table.join(people, on=["cohort", "case"])
+    unknown = table.loc[table["patient"].isna(), "case"]
     if len(unknown):
         raise UserError(f"{path}: cases.csv has no case '{unknown.iloc[0]}' in the cohort '{prediction.cohort}'")
-    return table.join(people, on=["cohort", "case"])
+    return table
 
 
 def _notes(expected: Iterable[Prediction], found: Mapping[Prediction, pd.DataFrame]) -> list[tuple]:

@@ -5,21 +5,20 @@ three dilations, 50 mm³). This implementation labels each mask once and counts 
 code copies whole volumes for each lesion.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cc3d
 import numpy as np
 from scipy import ndimage
 
-from crossmodal.evaluate.metrics import HD95_ONE_EMPTY_2023_MM, hd95
+from crossmodal.evaluate.metrics import HD95_ONE_EMPTY_2023_MM as HD95_UNMATCHED_MM
+from crossmodal.evaluate.metrics import hd95
 
 DILATIONS = 3  # steps with the 18-neighbourhood: what lies closer than that is one lesion
 SMALLEST_LESION_MM3 = 50.0  # reference lesions up to this volume are not scored
-HD95_UNMATCHED_MM = HD95_ONE_EMPTY_2023_MM
 
 
-@dataclass(frozen=True)
-class LesionScores:
+class LesionScores(NamedTuple):
     """Means over scored reference lesions and false positives of one region, and what went into them."""
 
     dice: float

@@ -4,6 +4,7 @@ import warnings
 from types import FunctionType
 
 import numpy as np
+from scipy import ndimage
 from surface_distance import metrics as surface_distance
 
 HD95_ONE_EMPTY_MM = 373.13  # the diagonal of a 240×240×155 volume of 1 mm: BraTS up to 2021
@@ -74,10 +75,5 @@ def volume_ml(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> float
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
     """Slices around the true voxels; around one voxel for an empty mask, which then needs no special case."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        where = np.flatnonzero(mask.any(axis=others))
-        first, last = (where[0], where[-1]) if where.size else (0, 0)
-        box.append(slice(int(first), int(last) + 1))
-    return tuple(box)
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    return boxes[0] if boxes else (slice(0, 1),) * mask.ndim

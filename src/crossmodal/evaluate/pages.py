@@ -55,11 +55,13 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
     summary, comparisons = summarise(per_case, resamples), compare(per_case, resamples, roles)
     for name, table in (("summary", summary), ("comparisons", comparisons)):
         write_table(table, out / f"{name}.csv", digits=6)
-    pages = {
-        "summary": [page for cohort in _cohorts(summary) for page in summary_pages(summary, cohort)],
-        "comparisons": [comparison_page(comparisons, summary, cohort) for cohort in _cohorts(comparisons)],
-        "subsets": [page for cohort in _cohorts(summary) for page in subset_pages(summary, cohort, roles)],
-    }
+    pages: dict[str, list[render.Table]] = {"summary": [], "comparisons": [], "subsets": []}
+    for cohort, rows in summary.groupby("cohort", sort=False):
+        pages["summary"] += summary_pages(cohort, rows)
+        pages["subsets"] += subset_pages(cohort, rows, roles)
+        compared = comparisons[comparisons["cohort"] == cohort]
+        if not compared.empty:
+            pages["comparisons"].append(comparison_page(cohort, compared, _empties(rows)))
     for name, tables in pages.items():
         for ending, text in ((".md", render.markdown), (".tex", render.latex)):
             path = out / f"{name}{ending}"
@@ -67,14 +69,16 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
                 write_text(path, text(tables))
             else:
                 path.unlink(missing_ok=True)  # of an earlier run that had more to say
-    notes = _collected_notes(source.with_name("notes.csv")) + notes + _row_notes(summary, comparisons)
+    notes = _collected_notes(source.with_name("notes.csv")) + notes
+    for name, table in (("summary", summary), ("comparisons", comparisons)):
+        for cohort, rows in table.groupby("cohort", sort=False):
+            notes += [f"{cohort}, {name}: {note}" for note in _notes_of(rows)]
     write_text(out / "notes.md", "".join(f"- {note}\n" for note in notes) or "No notes.\n")
     return notes
 
 
-def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
-    """Two tables of a cohort: Dice with intervals, and the other metrics."""
-    rows = summary[summary["cohort"] == cohort]
+def summary_pages(cohort: str, rows: pd.DataFrame) -> list[render.Table]:
+    """Two tables of a cohort's rows of summary.csv: Dice with intervals, and the other metrics."""
     dice, others = [], []
     for (method, modalities), group in rows.groupby(["method", "modalities"], sort=False):
         regions = list(group.set_index("region").reindex(REGIONS).itertuples())
@@ -108,9 +112,8 @@ def summary_pages(summary: pd.DataFrame, cohort: str) -> list[render.Table]:
     ]
 
 
-def comparison_page(comparisons: pd.DataFrame, summary: pd.DataFrame, cohort: str) -> render.Table:
-    """All comparisons of a cohort."""
-    rows = comparisons[comparisons["cohort"] == cohort]
+def comparison_page(cohort: str, rows: pd.DataFrame, empties: str) -> render.Table:
+    """A cohort's rows of comparisons.csv; `empties`: the note on empty regions."""
     sizes = rows.groupby("region", sort=False)["family_size"].first()
     families = ", ".join(f"{region} {size}" for region, size in sizes.items())
     cells = [
@@ -129,14 +132,13 @@ def comparison_page(comparisons: pd.DataFrame, summary: pd.DataFrame, cohort: st
         f"Gap recovered: (method − {STUDENT}) / ({TEACHER} − {STUDENT}).",
         ["Modalities", "Region", "Method", "Against", "n", "Gain", "p", "p Holm", "Gap recovered"],
         cells,
-        [_empties(summary[summary["cohort"] == cohort]), *_notes_of(rows)],
+        [empties, *_notes_of(rows)],
         text_columns=4,
     )
 
 
-def subset_pages(summary: pd.DataFrame, cohort: str, roles: Roles) -> list[render.Table]:
+def subset_pages(cohort: str, rows: pd.DataFrame, roles: Roles) -> list[render.Table]:
     """The field's table of the 15 subsets, one for each region; none unless a method has all 15."""
-    rows = summary[summary["cohort"] == cohort]
     subsets = all_subsets()
     counts = rows.groupby("method", sort=False)["modalities"].nunique()
     methods = list(counts.index[counts == len(subsets)])
@@ -167,10 +169,6 @@ def subset_pages(summary: pd.DataFrame, cohort: str, roles: Roles) -> list[rende
     return pages
 
 
-def _cohorts(table: pd.DataFrame) -> list[str]:
-    return list(table["cohort"].unique())
-
-
 def _empties(rows: pd.DataFrame) -> str:
     """The note under every table: how many patients have a reference without a region."""
     worst = rows.groupby("region", sort=False)[["n_ref_empty", "n"]].max()
@@ -189,15 +187,6 @@ def _notes_of(rows: pd.DataFrame) -> list[str]:
         place = "all rows" if len(where) == len(rows) else ", ".join(where[:4]) + (", …" if len(where) > 4 else "")
         shown.append(f"{note} ({place})")
     return shown
-
-
-def _row_notes(summary: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
-    return [
-        f"{cohort}, {name}: {note}"
-        for name, table in (("summary", summary), ("comparisons", comparisons))
-        for cohort in _cohorts(table)
-        for note in _notes_of(table[table["cohort"] == cohort])
-    ]
 
 
 def _collected_notes(path: Path) -> list[str]:

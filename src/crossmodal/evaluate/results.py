@@ -62,13 +62,18 @@ class Results:
         path = self.folder / "versions.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def table(self, name: str) -> pd.DataFrame:
-        """tables/<name>.csv.
-
-        Raises:
-            MissingDataError: it is missing, cannot be read or has no row.
-        """
-        return self._csv(f"tables/{name}.csv")
+    def table(self, name: str, folder: str = "tables") -> pd.DataFrame:
+        """<folder>/<name>.csv; a MissingDataError where it is missing, cannot be read or has no row."""
+        path = self._path(f"{folder}/{name}.csv")
+        try:
+            table = pd.read_csv(path)
+        except pd.errors.EmptyDataError:
+            table = pd.DataFrame()
+        except pd.errors.ParserError as error:
+            raise MissingDataError(f"{folder}/{name}.csv cannot be read: {error}.") from None
+        if table.empty:
+            raise MissingDataError(f"{folder}/{name}.csv has no row.")
+        return table
 
     def optional_table(self, name: str) -> pd.DataFrame:
         """tables/<name>.csv, or an empty table."""
@@ -79,14 +84,10 @@ class Results:
 
     def data(self, name: str) -> pd.DataFrame:
         """figure_data/<name>.csv; raises as `table` does."""
-        return self._csv(f"figure_data/{name}.csv")
+        return self.table(name, "figure_data")
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """figure_data/<name>.npz as a dictionary.
-
-        Raises:
-            MissingDataError: it is missing or unreadable.
-        """
+        """figure_data/<name>.npz as a dictionary; a MissingDataError where it is missing or cannot be read."""
         path = self._path(f"figure_data/{name}.npz")
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -99,18 +100,6 @@ class Results:
         if not path.is_file():
             raise MissingDataError(f"{relative} is not there.")
         return path
-
-    def _csv(self, relative: str) -> pd.DataFrame:
-        path = self._path(relative)
-        try:
-            table = pd.read_csv(path)
-        except pd.errors.EmptyDataError:
-            table = pd.DataFrame()
-        except pd.errors.ParserError as error:
-            raise MissingDataError(f"{relative} cannot be read: {error}.") from None
-        if table.empty:
-            raise MissingDataError(f"{relative} has no row.")
-        return table
 
     @cached_property
     def per_case(self) -> pd.DataFrame:
@@ -160,11 +149,6 @@ class Results:
     def unscored_methods(self) -> list[str]:
         """Methods of the config without a single row: they failed or have not run yet."""
         return [method for method in self.config.methods if method not in self.methods]
-
-    @property
-    def has_student(self) -> bool:
-        """Whether the student alone, which gains are taken over, is scored."""
-        return STUDENT in self.methods
 
     @cached_property
     def subsets(self) -> list[str]:
