@@ -1,12 +1,11 @@
 """The library as a wheel: what it holds, what it declares, and that it works outside the checkout."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -91,66 +90,49 @@ def test_rooms_that_read_tables_know_no_torch(room: str) -> None:
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment outside the checkout with the wheel in it; other packages are those of the tests."""
+    """A folder outside the checkout with the installed wheel in site/, which is found before the checkout."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, REPOSITORY]
-    subprocess.run([sys.executable, "-m", *build], check=True)
-    venv.create(folder / "venv", with_pip=True)
-    python = folder / "venv" / "bin" / "python"
-    (wheel,) = folder.glob("crossmodal-*.whl")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
-    site = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    # A plain path: the editable install of these tests lies in a .pth file there, which is not followed.
-    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", folder / "site"]
+    subprocess.run([sys.executable, "-m", *install, REPOSITORY], check=True)
     return folder
 
 
-def run(folder: Path, *command: str | Path) -> str:
+def run(folder: Path, program: Path, *arguments: str | Path) -> str:
+    environment = os.environ | {"PYTHONPATH": str(folder / "site")}
     done = subprocess.run(
-        [folder / "venv" / "bin" / command[0], *command[1:]], cwd=folder, capture_output=True, text=True, check=False
+        [program, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def crossmodal(folder: Path, command: str, *paths: Path) -> str:
+    """Run a command, words separated by spaces, with paths after it."""
+    return run(folder, folder / "site" / "bin" / "crossmodal", *command.split(), *paths)
+
+
 @pytest.mark.slow
 def test_the_wheel_trains_and_predicts_outside_the_checkout(elsewhere: Path, tiny_cases: Path) -> None:
-    place = run(elsewhere, "python", "-c", "import crossmodal; print(crossmodal.__file__)")
-    assert place.startswith(str(elsewhere))
     (elsewhere / "tiny.yaml").write_text(yaml.safe_dump(TINY_BUDGET))
     phantoms = tiny_cases.parent / "phantoms"
-    run(
-        elsewhere,
-        "crossmodal",
-        "cohort",
-        "check",
-        phantoms,
-        "--out",
-        "cohort",
-        "--folds",
-        "2",
-        "--test-fraction",
-        "0.2",
-    )
-    run(elsewhere, "crossmodal", "dataset", "--cases", "cohort/cases.csv", "--out", "nnunet", "--budget", "tiny.yaml")
-    train = ["--modalities", "t1ce+flair", "--dataset", "nnunet", "--out", "model", "--budget", "tiny.yaml"]
-    run(elsewhere, "crossmodal", "train", "--method", "choi2023", *train, "--device", "cpu")
+    crossmodal(elsewhere, "cohort check --out cohort --folds 2 --test-fraction 0.2", phantoms)
+    crossmodal(elsewhere, "dataset --cases cohort/cases.csv --out nnunet --budget tiny.yaml")
+    settings = "--modalities t1ce+flair --dataset nnunet --out model --budget tiny.yaml --device cpu"
+    crossmodal(elsewhere, f"train --method choi2023 {settings}")
     case = sorted(path for path in phantoms.iterdir() if path.is_dir())[0]
     images = [part for name in ("t1ce", "flair") for part in (f"--{name}", case / f"{case.name}_{name}.nii")]
-    run(elsewhere, "crossmodal", "predict", "--models", "model", "--out", "seg.nii.gz", *images, "--device", "cpu")
+    crossmodal(elsewhere, "predict --models model --out seg.nii.gz --device cpu", *images)
     assert (elsewhere / "seg.nii.gz").stat().st_size > 0
 
 
 def test_the_wheel_lists_its_recipes_and_lends_its_losses(elsewhere: Path) -> None:
-    listing = run(elsewhere, "crossmodal", "methods")
+    listing = crossmodal(elsewhere, "methods")
     for line in ("choi2023", "teacher: trained jointly, sees all", "term: barlow_twins at bottleneck", "doi:10.1016"):
         assert line in listing
-    assert "smoke" in run(elsewhere, "crossmodal", "budgets")
-    assert "--set" in run(elsewhere, "crossmodal", "train", "--help")
-    code = "from crossmodal.distill import BarlowTwins, SoftTargets; import torch; x = torch.randn(2, 8, 4, 4); "
-    assert float(run(elsewhere, "python", "-c", code + "print(float(SoftTargets()(x, x)))")) == 0
+    assert "smoke" in crossmodal(elsewhere, "budgets")
+    assert "--set" in crossmodal(elsewhere, "train --help")
+    code = (
+        "import crossmodal.distill as d, torch; print(d.__file__, float(d.SoftTargets()(*torch.randn(2, 1, 2, 8, 4))))"
+    )
+    place, value = run(elsewhere, Path(sys.executable), "-c", code).split()
+    assert place.startswith(str(elsewhere / "site")) and float(value) > 0
