@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from crossmodal.domain import ALL, all_subsets, parse_subset
+from crossmodal.domain import ALL
 from crossmodal.errors import UserError
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
@@ -38,10 +38,7 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (
-            {"teacher": TEACHER, "distill": [TERM | {"at": "botleneck"}]},
-            "unknown tap 'botleneck': did you mean 'bottleneck'",
-        ),
+        ({"teacher": TEACHER, "distill": [TERM | {"at": "botleneck"}]}, "did you mean 'bottleneck'"),
         ({"teacher": TEACHER, "distill": [TERM | {"at": "encoder"}]}, "unknown tap 'encoder'"),
         ({"teacher": TEACHER, "distill": [TERM | {"loss": "barlow_twin"}]}, "did you mean 'barlow_twins'"),
         ({"teacher": TEACHER, "distill": [TERM | {"weight": -1}]}, "distill.0.weight"),
@@ -54,11 +51,8 @@ def test_every_recipe_of_the_workflow_is_sound_and_names_its_source(method: str)
         ({"teacher": TEACHER}, "nothing to teach"),
         ({"teachr": TEACHER}, "did you mean 'teacher'"),
         ({"teacher": TEACHER, "distill": TERM}, "should be of type array"),
-        ({"update": "successive"}, "needs a teacher that is trained jointly"),
-        (
-            {"stop_gradient": "teacher", "teacher": TEACHER, "distill": [TERM]},
-            "needs a teacher that is trained jointly",
-        ),
+        ({"update": "successive"}, "'update: successive' needs a teacher that is trained jointly"),
+        ({"stop_gradient": "teacher", "teacher": TEACHER, "distill": [TERM]}, "a teacher that is trained jointly"),
         ({"teacher": {"trained": "itself"}, "distill": [TERM]}, "modalities: any"),
         ({"teacher": {"trained": "jointly", "method": "student"}, "distill": [TERM]}, "no 'method' of its own"),
         ({"seg_weight": -0.1}, "seg_weight"),
@@ -111,9 +105,7 @@ def test_overrides_reach_any_field() -> None:
     recipe = recipe_of("choi2023", distill__0__weight="2", teacher__sees="same", update="successive")
     assert (recipe.distill[0].weight, recipe.teacher.sees, recipe.update) == (2, "same", "successive")
     with pytest.raises(UserError, match="count a list's entries from 0"):
-        recipe_of("choi2023", distill__1={"at": "logits", "loss": "mse"})
-    with pytest.raises(UserError, match="did you mean 'weight'"):
-        recipe_of("choi2023", distill__0__weigth=2)
+        recipe_of("choi2023", distill__1=TERM)
 
 
 def test_who_must_be_trained_first() -> None:
@@ -121,12 +113,3 @@ def test_who_must_be_trained_first() -> None:
     assert recipe_of("hinton2015").teacher_before("t2") == ("teacher", ALL)
     assert recipe_of("dong2025").teacher_before("t2") == ("dong2025_teacher", "t2")
     assert recipe_of("dong2025_crossmodal").teacher_before("t2") == ("dong2025_teacher", ALL)
-
-
-def test_subsets() -> None:
-    assert len(all_subsets()) == 15
-    assert all_subsets()[-1] == ALL
-    assert parse_subset("flair+t1ce") == ("t1ce", "flair")
-    for wrong, message in (("", "empty"), ("t1+t1", "repeats"), ("t1c", "did you mean 't1ce'"), ("t1,t2", "unknown")):
-        with pytest.raises(UserError, match=message):
-            parse_subset(wrong)
