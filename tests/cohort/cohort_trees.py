@@ -46,43 +46,35 @@ def write_case(
     return folder
 
 
-def brats2018(root: Path, count: int = 4) -> Path:
-    for k in range(count):
-        write_case(root / ("HGG" if k % 2 else "LGG") / f"Brats18_TCIA{k:02d}_{k}_1", k)
+def write_cases(root: Path, names: list[str], seed: int, *layout, **options) -> Path:
+    for k, name in enumerate(names):
+        write_case(root / name, seed + k, *layout, **options)
     return root
 
 
-def brats2019(root: Path, count: int = 4) -> Path:
-    for k in range(count):
-        write_case(root / ("HGG" if k % 2 else "LGG") / f"BraTS19_TCIA{k:02d}_{k}_1", 100 + k)
-    return root
+def brats2018(root: Path, count: int = 4, prefix: str = "Brats18", seed: int = 0) -> Path:
+    names = [f"{('LGG', 'HGG')[k % 2]}/{prefix}_TCIA{k:02d}_{k}_1" for k in range(count)]
+    return write_cases(root, names, seed)
 
 
 def brats2020(root: Path, count: int = 4, first: int = 1) -> Path:
-    for k in range(first, first + count):
-        folder = write_case(root / f"BraTS20_Training_{k:03d}", 200 + k, ending=".nii")
-        if k == 355:
-            (folder / f"{folder.name}_seg.nii").rename(folder / "W39_1998.09.19_Segm.nii")
+    write_cases(root, [f"BraTS20_Training_{k:03d}" for k in range(first, first + count)], 200 + first, ending=".nii")
+    for file in root.glob("*_355/*_seg.nii"):
+        file.rename(file.with_name("W39_1998.09.19_Segm.nii"))
     return root
 
 
 def brats2021(root: Path, count: int = 4) -> Path:
-    for k in range(count):
-        write_case(root / f"BraTS2021_{k:05d}", 600 + k)
-    return root
+    return write_cases(root, [f"BraTS2021_{k:05d}" for k in range(count)], 600)
 
 
 def brats2023(root: Path, count: int = 4) -> Path:
-    for k in range(count):
-        write_case(root / f"BraTS-GLI-{k:05d}-000", 700 + k, GLI, SINCE_2023, "-")
-    return root
+    return write_cases(root, [f"BraTS-GLI-{k:05d}-000" for k in range(count)], 700, GLI, SINCE_2023, "-")
 
 
 def brats2024(root: Path, count: int = 4) -> Path:
-    for k in range(count):
-        for visit in (100, 101):
-            write_case(root / f"BraTS-GLI-{k:05d}-{visit}", 800 + 200 * (visit - 100) + k, GLI, (1, 2, 3, 4), "-")
-    return root
+    names = [f"BraTS-GLI-{k:05d}-{visit}" for k in range(count) for visit in (100, 101)]
+    return write_cases(root, names, 800, GLI, (1, 2, 3, 4), "-")
 
 
 def msd(root: Path, count: int = 4, unlabelled: int = 2) -> Path:
@@ -95,11 +87,9 @@ def msd(root: Path, count: int = 4, unlabelled: int = 2) -> Path:
     names = [f"BRATS_{k:03d}.nii.gz" for k in range(1, count + 1)]
     description = {
         "name": "BRATS",
-        "tensorImageSize": "4D",
         "modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"},
         "labels": {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"},
         "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
-        "test": [],
     }
     (root / "dataset.json").write_text(json.dumps(description))
     return root
@@ -121,7 +111,7 @@ def table(root: Path, count: int = 4, release: str = "", labels: tuple[int, ...]
 
 TREES = {
     "brats2018": brats2018,
-    "brats2019": brats2019,
+    "brats2019": lambda root: brats2018(root, 4, "BraTS19", 100),
     "brats2020": brats2020,
     "brats2021": brats2021,
     "brats2023-gli": brats2023,
@@ -142,5 +132,5 @@ def problems_of(out: Path) -> list[dict]:
 
 def check(path, out, **options) -> tuple[list[dict], list[dict]]:
     """Rows of cases.csv and of problems.csv."""
-    check_cohort(Path(path), Path(out), Options(workers=2, **options))
+    check_cohort(Path(path), Path(out), Options(**{"workers": 2} | options))
     return read(Path(out) / "cases.csv"), problems_of(Path(out))

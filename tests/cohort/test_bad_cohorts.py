@@ -7,15 +7,9 @@ from pathlib import Path
 import cohort_trees as trees
 import numpy as np
 import pytest
-from cohort_trees import problems_of
+from cohort_trees import check, problems_of
 
-from crossmodal.cohort.check import Options, check_cohort
 from crossmodal.errors import UserError
-
-
-@pytest.fixture
-def root(tmp_path):
-    return trees.brats2021(tmp_path / "data", 3)
 
 
 def spoil_json(**changes):
@@ -44,18 +38,6 @@ BAD_MSD = {
     "label 4": (lambda r: trees.write(r / "labelsTr/BRATS_001.nii.gz", trees.segmentation((1, 2, 4))),
         r"has labels \[4\], where msd-task01 has 0, 1, 2, 3"),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("what", BAD_MSD)
-def test_a_bad_msd_folder_is_named(what, tmp_path):
-    damage, message = BAD_MSD[what]
-    root = trees.msd(tmp_path / "data")
-    damage(root)
-    with pytest.raises(UserError):
-        check_cohort(root, tmp_path / "out", Options(folds=0, workers=2))
-    assert not (tmp_path / "out" / "cases.csv").exists()
-    errors = [row["problem"] for row in problems_of(tmp_path / "out") if row["severity"] == "error"]
-    assert any(re.search(message, problem) for problem in errors), errors
 
 
 def in_table(old: str, new: str):
@@ -93,81 +75,79 @@ BAD_TABLES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", BAD_TABLES)
-def test_a_bad_table_is_named(what, tmp_path):
-    damage, message = BAD_TABLES[what]
-    root = trees.table(tmp_path / "data")
-    damage(root)
-    with pytest.raises(UserError, match=message):
-        check_cohort(root, tmp_path / "out", Options(folds=0, workers=2))
-    assert not (tmp_path / "out" / "cases.csv").exists()
-    rows = [row for row in problems_of(tmp_path / "out") if row["severity"] == "error"]
-    assert rows
-    assert all(row["remedy"] for row in rows)
-
-
-def mixed(tmp_path):
-    return trees.brats2020(trees.brats2021(tmp_path / "data", 1), 1)
-
-
-def flat(tmp_path):
+def flat(root: Path) -> None:
     for k in (1, 2):
-        trees.write(tmp_path / "data" / f"BraTS2021_0000{k}_t1.nii.gz", trees.image(k))
-    return tmp_path / "data"
+        trees.write(root / f"BraTS2021_0000{k}_t1.nii.gz", trees.image(k))
+
+
+def archive(root: Path) -> Path:
+    root.with_suffix(".zip").write_bytes(b"PK")
+    return root.with_suffix(".zip")
 
 
 BAD_PLACES = {
-    "nothing there": (lambda t: t / "data", "there is no such file or folder"),
-    "empty": (lambda t: (t / "data").mkdir() or t / "data", "holds no case of a known release"),
-    "two releases": (mixed, "holds brats2020 .* and brats2021|holds brats2021 .* and brats2020"),
+    "nothing there": (lambda r: None, "there is no such file or folder"),
+    "empty": (Path.mkdir, "holds no case of a known release"),
+    "two releases": (lambda r: trees.brats2020(trees.brats2021(r, 1), 1),
+        "holds brats2020 .* and brats2021|holds brats2021 .* and brats2020"),
     "all in one folder": (flat, "holds the files of several cases"),
-    "an archive": (lambda t: (t / "b.zip").write_bytes(b"PK") and t / "b.zip", "is an archive; unpack it"),
-    "unlabelled only": (lambda t: trees.msd(t / "data", 0), "no case has a segmentation"),
-}
+    "an archive": (archive, "is an archive; unpack it"),
+    "unlabelled only": (lambda r: trees.msd(r, 0), "no case has a segmentation"),
+}  # fmt: skip
+BAD = {"msd-task01": BAD_MSD, "table": BAD_TABLES, "place": BAD_PLACES}
 
 
-@pytest.mark.parametrize("what", BAD_PLACES)
-def test_a_place_that_is_no_cohort_is_named(what, tmp_path):
-    place, message = BAD_PLACES[what]
-    with pytest.raises(UserError, match=message):
-        check_cohort(place(tmp_path), tmp_path / "out", Options(folds=0, workers=2))
-    assert problems_of(tmp_path / "out")[0]["severity"] == "error"
+@pytest.mark.parametrize(("tree", "what"), [(tree, what) for tree, bad in BAD.items() for what in bad])
+def test_a_bad_cohort_is_named_with_what_is_wrong_and_what_to_do(tree, what, tmp_path):
+    damage, message = BAD[tree][what]
+    root = tmp_path / "data"
+    if tree != "place":
+        trees.TREES[tree](root)
+    place = damage(root)
+    with pytest.raises(UserError):
+        check(place if isinstance(place, Path) else root, tmp_path / "out", folds=0)
+    assert not (tmp_path / "out" / "cases.csv").exists()
+    errors = [row for row in problems_of(tmp_path / "out") if row["severity"] == "error"]
+    assert any(re.search(message, f"{row['problem']}; {row['remedy']}") for row in errors), errors
+    assert all(row["remedy"] for row in errors)
 
 
 BAD_OPTIONS = {
-    "release": (Options(release="brats2012"), "'brats2012' is not known: did you mean 'brats2021'"),
-    "on_problem": (Options(on_problem="skp"), "did you mean 'skip'"),
-    "workers": (Options(workers=0), "give 1 or more threads"),
-    "folds": (Options(folds=1), "give 2 or more folds"),
-    "test fraction": (Options(test_fraction=1.0), "give a share from 0"),
-    "name": (Options(name="../up"), "the cohort name '../up' is not allowed"),
-    "external without a name": (Options(external=("/data/x",)), "write NAME=PATH"),
-    "external release": (Options(external=("a=/data/x:brats2032",)), "'brats2032' is not a release: did you mean"),
-    "external name taken": (Options(name="a", external=("a=.",)), "another cohort is named 'a'|holds no case"),
-    "split file": (Options(split_file="nowhere.csv"), "nowhere.csv: cannot be read"),
-    "mapping": (Options(name_mapping=(Path("nowhere.csv"),)), "cannot be read as a name mapping"),
+    "'brats2012' is not known: did you mean 'brats2021'": {"release": "brats2012"},
+    "did you mean 'skip'": {"on_problem": "skp"},
+    "give 1 or more threads": {"workers": 0},
+    "give 2 or more folds": {"folds": 1},
+    "give a share from 0": {"test_fraction": 1.0},
+    "the cohort name '../up' is not allowed": {"name": "../up"},
+    "write NAME=PATH": {"external": ("/data/x",)},
+    "'brats2032' is not a release: did you mean": {"external": ("a=/data/x:brats2032",)},
+    "another cohort is named 'a'": {"name": "a", "external": ("a=data",)},
+    "nowhere.csv: cannot be read": {"split_file": "nowhere.csv"},
+    "cannot be read as a name mapping": {"name_mapping": (Path("nowhere.csv"),)},
 }
 
 
-@pytest.mark.parametrize("what", BAD_OPTIONS)
-def test_a_bad_option_is_named(what, root, tmp_path):
-    options, message = BAD_OPTIONS[what]
+@pytest.mark.parametrize("message", BAD_OPTIONS)
+def test_a_bad_option_is_named(message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trees.brats2021(Path("data"), 3)
     with pytest.raises(UserError, match=message):
-        check_cohort(root, tmp_path / "out", options)
-    assert not (tmp_path / "out" / "cases.csv").exists()
+        check("data", "out", **BAD_OPTIONS[message])
+    assert not Path("out/cases.csv").exists()
 
 
 def test_a_table_is_never_overwritten_by_its_own_check(tmp_path):
     root = trees.table(tmp_path / "data")
     for path in (root, root / "cases.csv"):
         with pytest.raises(UserError, match="would overwrite the table"):
-            check_cohort(path, root, Options())
+            check(path, root)
     assert "Möller" in (root / "cases.csv").read_text()
 
 
-def test_the_same_cohort_gives_the_same_bytes_with_any_number_of_workers(root, tmp_path):
+def test_the_same_cohort_gives_the_same_bytes_with_any_number_of_workers(tmp_path):
+    root = trees.brats2021(tmp_path / "data", 3)
     outs = []
     for workers in (1, 4):
-        check_cohort(root, tmp_path / str(workers), Options(folds=2, workers=workers))
-        outs.append([(tmp_path / str(workers) / name).read_bytes() for name in ("cases.csv", "problems.csv")])
+        check(root, tmp_path / "out", folds=2, workers=workers)
+        outs.append([(tmp_path / "out" / name).read_bytes() for name in ("cases.csv", "problems.csv")])
     assert outs[0] == outs[1]

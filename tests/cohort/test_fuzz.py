@@ -5,7 +5,9 @@ from it exactly what was in it before the damage.
 """
 
 import gzip
+import json
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,11 +67,11 @@ def read_by_simpleitk(path: Path):
 
 
 def reads_the_same(path: Path, before) -> bool:
-    for reader, (voxels, place) in zip((read_by_nibabel, read_by_simpleitk), before, strict=True):
-        now, now_place = reader(path)
-        if not (np.array_equal(voxels, now) and np.allclose(place, now_place, atol=2e-2)):
-            return False
-    return True
+    now = read_by_nibabel(path), read_by_simpleitk(path)
+    return all(
+        np.array_equal(voxels, voxels_now) and np.allclose(place, place_now, atol=2e-2)
+        for (voxels, place), (voxels_now, place_now) in zip(before, now, strict=True)
+    )
 
 
 @st.composite
@@ -102,72 +104,62 @@ def zipped(tmp_path_factory):
     return case_in(tmp_path_factory.mktemp("zipped"), ".nii.gz")
 
 
-def assert_noticed_or_harmless(case: Case, path: Path, content: bytes, damaged: bytes) -> None:
-    before = read_by_nibabel(path), read_by_simpleitk(path)
+@contextmanager
+def holding(case: Case, column: str, content: bytes):
+    """Put other bytes in a file for a while."""
+    path = Path(case.files[column])
+    sound = path.read_bytes()
+    path.write_bytes(content)
     try:
-        path.write_bytes(damaged)
+        yield
+    finally:
+        path.write_bytes(sound)
+
+
+@pytest.mark.parametrize("what", ["header", "gzip file", "header inside a sound gzip file"])
+@EVERYTHING
+@given(data=st.data(), column=st.sampled_from(["t1", "seg"]))
+def test_damage_is_noticed_or_harmless(what, plain, zipped, data, column):
+    case = plain if what == "header" else zipped
+    path = Path(case.files[column])
+    before = read_by_nibabel(path), read_by_simpleitk(path)
+    content = path.read_bytes()
+    if "inside" in what:
+        content = gzip.decompress(content)
+    damaged = apply(content, *data.draw(damage(len(content), upto=352 if "header" in what else len(content))))
+    with holding(case, column, gzip.compress(damaged, 1) if "inside" in what else damaged):
         problems = problems_of(case)
         assert all(problem.problem and problem.remedy for problem in problems)
-        if not problems:
-            assert reads_the_same(path, before), "accepted without a word, and reads differently"
-    finally:
-        path.write_bytes(content)
-
-
-@EVERYTHING
-@given(st.data(), st.sampled_from(["t1", "seg"]))
-def test_a_damaged_header_is_noticed_or_harmless(plain, data, column):
-    path = Path(plain.files[column])
-    content = path.read_bytes()
-    damaged = apply(content, *data.draw(damage(len(content), upto=352)))
-    assert_noticed_or_harmless(plain, path, content, damaged)
-
-
-@EVERYTHING
-@given(st.data(), st.sampled_from(["t1", "seg"]))
-def test_a_damaged_gzip_file_is_noticed_or_harmless(zipped, data, column):
-    path = Path(zipped.files[column])
-    content = path.read_bytes()
-    damaged = apply(content, *data.draw(damage(len(content), upto=len(content))))
-    assert_noticed_or_harmless(zipped, path, content, damaged)
-
-
-@EVERYTHING
-@given(st.data())
-def test_a_damaged_header_inside_a_sound_gzip_file_is_noticed_or_harmless(zipped, data):
-    path = Path(zipped.files["t2"])
-    content = path.read_bytes()
-    inside = gzip.decompress(content)
-    damaged = gzip.compress(apply(inside, *data.draw(damage(len(inside), upto=352))), 1)
-    assert_noticed_or_harmless(zipped, path, content, damaged)
+        assert problems or reads_the_same(path, before), "accepted without a word, and reads differently"
 
 
 @EVERYTHING
 @given(st.data())
 def test_damaged_labels_are_unknown_labels_or_legal_ones(plain, data):
     """Voxels of an uncompressed file carry no checksum: only what they cannot be is noticed."""
-    path = Path(plain.files["seg"])
-    content = path.read_bytes()
+    content = Path(plain.files["seg"]).read_bytes()
     where = data.draw(st.integers(352, len(content) - 1))
     value = data.draw(st.integers(0, 255))
-    try:
-        path.write_bytes(apply(content, [(where, value, 0)], None))
+    with holding(plain, "seg", apply(content, [(where, value, 0)], None)):
         assert bool(problems_of(plain)) == (value not in (0, 1, 2, 4))
-    finally:
-        path.write_bytes(content)
 
 
 @EVERYTHING
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_an_error_and_not_a_traceback(zipped, plain, content):
     for case, damaged in ((zipped, content), (zipped, gzip.compress(content)), (plain, content)):
-        path = Path(case.files["flair"])
-        sound = path.read_bytes()
-        try:
-            path.write_bytes(damaged)
+        with holding(case, "flair", damaged):
             assert [problem for problem in problems_of(case) if problem.severity == "error"]
-        finally:
-            path.write_bytes(sound)
+
+
+def test_a_gzip_bomb_is_cut_short(zipped):
+    sound = gzip.decompress(Path(zipped.files["t1"]).read_bytes())
+    done = []
+    with holding(zipped, "t1", gzip.compress(sound + bytes(300_000_000), 9)):
+        worker = threading.Thread(target=lambda: done.append(problems_of(zipped)), daemon=True)
+        worker.start()
+        worker.join(timeout=20)
+    assert "is longer than its header says" in done[0][0].problem
 
 
 @EVERYTHING
@@ -193,8 +185,6 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["modality", "labels", "training", "name"]), json_values))
 @example({"training": True})
 def test_any_dataset_json_is_read_or_a_readable_error(tmp_path_factory, description):
-    import json
-
     root = tmp_path_factory.getbasetemp() / "Task01"
     if not root.exists():
         trees.msd(root, 1, 0)
@@ -205,17 +195,3 @@ def test_any_dataset_json_is_read_or_a_readable_error(tmp_path_factory, descript
         read_msd(root)
     except UserError as error:
         assert "dataset.json" in str(error)
-
-
-def test_a_gzip_bomb_is_cut_short(zipped):
-    path = Path(zipped.files["t1"])
-    sound = path.read_bytes()
-    try:
-        path.write_bytes(gzip.compress(gzip.decompress(sound) + bytes(300_000_000), 9))
-        done = []
-        worker = threading.Thread(target=lambda: done.append(problems_of(zipped)), daemon=True)
-        worker.start()
-        worker.join(timeout=20)
-        assert "is longer than its header says" in done[0][0].problem
-    finally:
-        path.write_bytes(sound)

@@ -11,7 +11,7 @@ from crossmodal.cohort.csv_text import write_csv
 from crossmodal.cohort.overlap import Identities, remove_overlaps
 from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, printable, warning, write_problems
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
-from crossmodal.cohort.splits import Place, require_split_options, split_by_patient
+from crossmodal.cohort.splits import Place, split_by_patient
 from crossmodal.device import available_cores
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
@@ -100,7 +100,12 @@ def parse_external(given: str) -> tuple[str, Path, str]:
 
 def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[dict[str, str]]:
     """All rows of cases.csv; what is wrong is shown and added to `problems`, whether or not this raises."""
-    require_split_options(options.folds, options.test_fraction)
+    if options.folds < 0 or options.folds == 1:
+        raise UserError(f"--folds {options.folds}: give 2 or more folds, or 0 for none")
+    if not 0 <= options.test_fraction < 1:
+        raise UserError(
+            f"--test-fraction {options.test_fraction}: give a share from 0 (no test set) to below 1, as in 0.2"
+        )
     if options.on_problem not in ON_PROBLEM:
         raise UserError(f"--on-problem {options.on_problem}: {nearest(options.on_problem, ON_PROBLEM)}")
     if options.workers is not None and options.workers < 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.nifti1 import data_type_codes
 from nibabel.spatialimages import HeaderDataError
 
 from crossmodal.cohort.problems import BadFileError
@@ -28,13 +29,6 @@ LARGEST_GZIP_RATIO = 1040
 DOWNLOAD_AGAIN = "download or copy the file again"
 WRITE_AGAIN = "write the file again as NIfTI-1, for instance with nibabel or dcm2niix"
 _SIZES_OF_HEADER = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))
-_REAL_TYPES = {
-    code: np.dtype(name)
-    for code, name in {
-        2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1",
-        512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
-    }.items()
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,76 +55,72 @@ def read_header(path: Path) -> Header:
     Raises:
         BadFileError: the file is missing, not NIfTI-1, truncated, or its header contradicts itself.
     """
-    size = _regular_size(path)
-    zipped = path.name.lower().endswith(".gz")
-    head = _first_bytes(path, HEADER_BYTES, zipped)
+    head = _first_bytes(path, HEADER_BYTES)
     raw = _parse(head)
     shape = _shape(raw)
     dtype = _dtype(raw)
-    offset = _offset(raw)
+    offset = float(raw["vox_offset"])
+    if not HEADER_BYTES <= offset <= HEADER_BYTES + 2**24 or offset != int(offset):
+        raise BadFileError(f"has a damaged header (voxels are said to start at byte {offset:g})", DOWNLOAD_AGAIN)
     affine, remarks = _geometry(raw)
     slope, intercept, scaling = _scaling(raw)
-    header = Header(shape, dtype, affine, offset, slope, intercept, (*remarks, *scaling))
-    _size_fits(header, size, zipped)
-    _readable_by_nibabel(head if offset == HEADER_BYTES else _first_bytes(path, offset, zipped))
+    header = Header(shape, dtype, affine, int(offset), slope, intercept, (*remarks, *scaling))
+    _require_fitting_size(header, path)
+    if offset > HEADER_BYTES:
+        head = _first_bytes(path, header.offset)
+    try:
+        nibabel.Nifti1Header.from_fileobj(io.BytesIO(head), check=False)
+    except Exception as fault:  # later steps would raise the same
+        raise BadFileError(f"has a damaged header extension ({fault})", WRITE_AGAIN) from None
     return header
 
 
-def _regular_size(path: Path) -> int:
+def _first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a regular file, unpacked if it is zipped."""
+    zipped = path.name.lower().endswith(".gz")
     try:
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            what = "is a folder" if stat.S_ISDIR(status.st_mode) else "is not a regular file (a pipe, socket or device)"
+            raise BadFileError(f"{what} where a NIfTI file is expected", "put the file itself at this path")
+        if status.st_size == 0:
+            raise BadFileError("is empty (0 bytes)", DOWNLOAD_AGAIN)
+        with path.open("rb") as stream:
+            start = stream.read(count + 65536 if zipped else count)
     except FileNotFoundError:
         if path.is_symlink():
-            raise BadFileError(
-                f"is a link to {path.readlink()}, which is missing",
-                "restore the file it points at (`dvc pull` where the data are under DVC)",
-            ) from None
+            what = f"is a link to {path.readlink()}, which is missing"
+            raise BadFileError(what, "restore the file it points at (`dvc pull` where DVC keeps the data)") from None
         raise BadFileError("is missing", "restore the file, or take the case out of the cohort") from None
-    except OSError as fault:
-        raise BadFileError(f"cannot be opened ({fault.strerror})", "check the path and its permissions") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise BadFileError("is a folder where a NIfTI file is expected", "put the file itself at this path")
-    if not stat.S_ISREG(status.st_mode):
-        raise BadFileError("is not a regular file (a pipe, socket or device)", "put a NIfTI file at this path")
-    if status.st_size == 0:
-        raise BadFileError("is empty (0 bytes)", DOWNLOAD_AGAIN)
-    return status.st_size
-
-
-def _first_bytes(path: Path, count: int, zipped: bool) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(count if not zipped else count + 65536)
     except OSError as fault:
         raise BadFileError(f"cannot be read ({fault.strerror})", "check its permissions and the disk") from None
     is_gzip = start[:2] == b"\x1f\x8b"
-    if zipped and not is_gzip:
-        if start[:4] in _SIZES_OF_HEADER:
-            raise BadFileError("is named .gz and is not compressed", "rename it to .nii, or compress it with gzip")
-        raise BadFileError("is not a gzip file", DOWNLOAD_AGAIN)
     if is_gzip and not zipped:
         raise BadFileError("is gzip-compressed and is not named .gz", "rename it to .nii.gz, or unpack it with gunzip")
+    if zipped and start[:4] in _SIZES_OF_HEADER:
+        raise BadFileError("is named .gz and is not compressed", "rename it to .nii, or compress it with gzip")
+    if zipped and not is_gzip:
+        raise BadFileError("is not a gzip file", DOWNLOAD_AGAIN)
     if zipped:
         try:
             start = zlib.decompressobj(wbits=31).decompress(start, count)
         except zlib.error as fault:
             raise BadFileError(f"is a damaged gzip file ({fault})", DOWNLOAD_AGAIN) from None
+    if len(start) < count and len(start) >= 4 and start[:4] not in _SIZES_OF_HEADER:
+        raise BadFileError("is not a NIfTI file", WRITE_AGAIN)
     if len(start) < count:
-        if len(start) >= 4 and start[:4] not in _SIZES_OF_HEADER:
-            raise BadFileError("is not a NIfTI file", WRITE_AGAIN)
         raise BadFileError(f"is truncated within its header ({len(start)} of {count} bytes)", DOWNLOAD_AGAIN)
-    return start[:count]
+    return start
 
 
 def _parse(head: bytes) -> nibabel.Nifti1Header:
-    size = head[:4]
+    size, magic = head[:4], head[344:348]
+    if size in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
+        raise BadFileError("is NIfTI-2, which not every reader takes", WRITE_AGAIN)
+    if size not in _SIZES_OF_HEADER and head[128:132] == b"DICM":
+        raise BadFileError("is DICOM, not NIfTI", "convert the series with dcm2niix")
     if size not in _SIZES_OF_HEADER:
-        if size in ((540).to_bytes(4, "little"), (540).to_bytes(4, "big")):
-            raise BadFileError("is NIfTI-2, which not every reader takes", WRITE_AGAIN)
-        if head[128:132] == b"DICM":
-            raise BadFileError("is DICOM, not NIfTI", "convert the series with dcm2niix")
         raise BadFileError("is not a NIfTI file (its first four bytes are not the header's size)", WRITE_AGAIN)
-    magic = head[344:348]
     if magic == b"ni1\0":
         raise BadFileError("is the header of a .hdr/.img pair", WRITE_AGAIN)
     if magic != b"n+1\0":
@@ -147,33 +137,22 @@ def _shape(raw: nibabel.Nifti1Header) -> tuple[int, ...]:
     if min(shape) < 1:
         raise BadFileError(f"has a damaged header (dimensions {named})", DOWNLOAD_AGAIN)
     if len(shape) < 3:
-        raise BadFileError(
-            f"is {len(shape)}D ({named}) where 3D is expected", "export the whole volume, not a slice of it"
-        )
+        raise BadFileError(f"is {len(shape)}D ({named}) where 3D is expected", "export the volume, not a slice of it")
     if min(shape[:3]) < SMALLEST_SIDE or max(shape[:3]) > LARGEST_SIDE or max(shape[3:], default=1) > LARGEST_SIDE:
-        raise BadFileError(
-            f"has impossible dimensions ({named}): a side has {SMALLEST_SIDE} to {LARGEST_SIDE} voxels",
-            "export the whole volume, resampled to about 1 mm",
-        )
+        what = f"has impossible dimensions ({named}): a side has {SMALLEST_SIDE} to {LARGEST_SIDE} voxels"
+        raise BadFileError(what, "export the whole volume, resampled to about 1 mm")
     return shape
 
 
 def _dtype(raw: nibabel.Nifti1Header) -> np.dtype:
     code, bits = int(raw["datatype"]), int(raw["bitpix"])
-    if code not in _REAL_TYPES:
-        known = nibabel.nifti1.data_type_codes.label.get(code, f"code {code}")
+    dtype = np.dtype(data_type_codes.dtype.get(code, "V"))
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        known = data_type_codes.label.get(code, f"code {code}")
         raise BadFileError(f"has voxels of type {known}, where integers or real numbers are expected", WRITE_AGAIN)
-    dtype = _REAL_TYPES[code]
     if bits != dtype.itemsize * 8:
         raise BadFileError(f"has a damaged header ({bits} bits a voxel for type {dtype.name})", DOWNLOAD_AGAIN)
     return dtype.newbyteorder(raw.endianness)
-
-
-def _offset(raw: nibabel.Nifti1Header) -> int:
-    offset = float(raw["vox_offset"])
-    if not HEADER_BYTES <= offset <= HEADER_BYTES + 2**24 or offset != int(offset):
-        raise BadFileError(f"has a damaged header (voxels are said to start at byte {offset:g})", DOWNLOAD_AGAIN)
-    return int(offset)
 
 
 def _geometry(raw: nibabel.Nifti1Header) -> tuple[np.ndarray, list[tuple[str, str]]]:
@@ -196,9 +175,7 @@ def _geometry(raw: nibabel.Nifti1Header) -> tuple[np.ndarray, list[tuple[str, st
     except (HeaderDataError, ValueError, ArithmeticError) as fault:
         raise BadFileError(f"has a damaged orientation ({fault})", WRITE_AGAIN) from None
     if not np.all(np.isfinite(affine)) or np.abs(affine[:3, 3]).max() > 1e5:
-        raise BadFileError(
-            "has a damaged orientation (its affine is not finite, or its origin is far away)", WRITE_AGAIN
-        )
+        raise BadFileError("has a damaged orientation (an affine that is not finite or far away)", WRITE_AGAIN)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if np.any(np.abs(spacing - sides) > GEOMETRY_TOLERANCE * sides):
         raise BadFileError("has voxel sizes that contradict its affine", WRITE_AGAIN)
@@ -209,17 +186,13 @@ def _geometry(raw: nibabel.Nifti1Header) -> tuple[np.ndarray, list[tuple[str, st
             f"has a sheared affine, which SimpleITK does not support (axes not at right angles, by {shear:.1e})",
             "resample it, with all files of its case, to a grid whose axes are at right angles",
         )
-    return affine, _orientation_remarks(codes, affine, qform)
-
-
-def _orientation_remarks(codes: dict[str, int], affine: np.ndarray, qform) -> list[tuple[str, str]]:
     if not any(codes.values()):
-        return [("has no orientation (sform and qform unset)", "check left and right before you trust a figure")]
-    if codes["sform"] and qform is not None:
-        apart = np.abs(affine - qform).max() if np.all(np.isfinite(qform)) else np.inf
-        if apart > 1e-2:
-            return [("has an sform and a qform that disagree, so readers place it differently", WRITE_AGAIN)]
-    return []
+        remark = "has no orientation (sform and qform unset)", "check left and right before you trust a figure"
+    elif codes["sform"] and qform is not None and not np.allclose(affine, qform, rtol=0, atol=1e-2):
+        remark = "has an sform and a qform that disagree, so readers place it differently", WRITE_AGAIN
+    else:
+        return affine, []
+    return affine, [remark]
 
 
 def _scaling(raw: nibabel.Nifti1Header) -> tuple[float, float, list[tuple[str, str]]]:
@@ -234,21 +207,12 @@ def _scaling(raw: nibabel.Nifti1Header) -> tuple[float, float, list[tuple[str, s
     return slope, intercept, [(remark, "nothing to do if the scanner or converter meant it")]
 
 
-def _size_fits(header: Header, size: int, zipped: bool) -> None:
-    due = header.bytes_in_all
+def _require_fitting_size(header: Header, path: Path) -> None:
+    size, due = path.stat().st_size, header.bytes_in_all
+    zipped = path.name.lower().endswith(".gz")
+    least, most = (due / LARGEST_GZIP_RATIO, 2 * due + 2**20) if zipped else (due, due)
     if due > LARGEST_FILE:
         raise BadFileError(f"claims {due / 2**30:.1f} GiB of voxels", "check the header's dimensions and type")
-    if not zipped and size != due:
-        how = "is truncated" if size < due else "is longer than its header says"
-        raise BadFileError(f"{how} ({size} bytes, {due} expected)", DOWNLOAD_AGAIN)
-    if zipped and size * LARGEST_GZIP_RATIO < due:
-        raise BadFileError(f"is truncated ({size} bytes cannot hold its {due} bytes of voxels)", DOWNLOAD_AGAIN)
-    if zipped and size > 2 * due + 2**20:
-        raise BadFileError(f"is longer than its header says ({size} bytes for {due})", DOWNLOAD_AGAIN)
-
-
-def _readable_by_nibabel(head: bytes) -> None:
-    try:
-        nibabel.Nifti1Header.from_fileobj(io.BytesIO(head), check=False)
-    except Exception as fault:  # later steps would raise the same
-        raise BadFileError(f"has a damaged header extension ({fault})", WRITE_AGAIN) from None
+    if not least <= size <= most:
+        how = "is truncated" if size < least else "is longer than its header says"
+        raise BadFileError(f"{how} ({size} bytes, {due} expected{' unpacked' if zipped else ''})", DOWNLOAD_AGAIN)

@@ -87,21 +87,20 @@ def read_lock(file: Path) -> Lock:
     return lock
 
 
-def hash_files(folder: Path, remembered: Path | None = None, workers: int | None = None) -> dict[str, str]:
+def hash_files(folder: Path, remembered: Path | None = None) -> dict[str, str]:
     """MD5 of every file below a folder, by relative path with forward slashes, sorted.
 
     Args:
         folder: the cohort.
         remembered: a JSON file of earlier hashes, which is updated. A file whose size, times and inode have not
             changed since is not read again.
-        workers: number of threads; by default the cores that this process may use.
     """
     notes = _read_notes(remembered, folder)
     stamps = {path.relative_to(folder).as_posix(): _stamp(path) for path in _files_of(folder)}
     hashes = {name: notes[name][1] for name, stamp in stamps.items() if notes.get(name, [None])[0] == stamp}
     unknown = [name for name in stamps if name not in hashes]
     if unknown:
-        with ThreadPoolExecutor(workers or available_cores()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             found = pool.map(lambda name: md5_of(folder / name), unknown)
             hashes |= dict(zip(unknown, track(found, "files hashed", len(unknown)), strict=True))
     if remembered and (unknown or notes.keys() != stamps.keys()):
@@ -112,13 +111,8 @@ def hash_files(folder: Path, remembered: Path | None = None, workers: int | None
 
 def folder_hash(files: dict[str, str]) -> str:
     """The hash that DVC gives a folder with these files: that of the JSON list of hashes and relative paths."""
-    return hashlib.md5(listing(files), usedforsecurity=False).hexdigest() + ".dir"
-
-
-def listing(files: dict[str, str]) -> bytes:
-    """DVC's list of a folder."""
     entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
-    return json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
 def write_lock(file: Path, folder: Path) -> Lock:

@@ -13,7 +13,7 @@ from pathlib import Path
 from crossmodal.cohort.cases import Case
 from crossmodal.cohort.csv_text import read_csv, read_text
 from crossmodal.cohort.problems import Problem, error, warning
-from crossmodal.cohort.splits import Place, fold_training
+from crossmodal.cohort.splits import Place, split_by_patient
 from crossmodal.errors import UserError, nearest
 
 PARTS = ("train", "val", "test", "predict_only")
@@ -59,7 +59,7 @@ def apply_split(
 
     Args:
         entries: what `read_split` read.
-        cases: the cohort's labelled cases.
+        cases: the cohort's labelled cases, at least one.
         folds, seed: as for `split_by_patient`.
         source: the file, for messages.
         left_out: cases that were left out because of errors; the file may still name them.
@@ -76,37 +76,37 @@ def apply_split(
             continue
         if name is None:
             what = f"names the case '{entry.case}', which is not among the cohort's labelled cases"
-            problems.append(error("", entry.where, what, nearest(entry.case, known) if known else "check the cohort"))
+            problems.append(error("", entry.where, what, nearest(entry.case, known)))
         elif name in placed and (placed[name].part, placed[name].fold) != (entry.part, entry.fold):
             what = f"puts the case {name} in {entry.part}, and {placed[name].where} in {placed[name].part}"
             problems.append(error(name, entry.where, what, "name it once"))
         else:
             placed[name] = entry
-    if entries and not placed:
+    if not placed:
         raise UserError(
             f"{source}: names no case of this cohort (its first is '{entries[0].case}', the cohort's "
-            f"'{min(known, default='none')}'); use the cohort's case names"
+            f"'{min(known)}'); use the cohort's case names"
         )
     for case in cases:
         if case.name not in placed:
             what = f"is not in {source}, and is left out"
             problems.append(warning(case.name, source, what, "name it there, if it should train or test"))
     problems += _patients_on_both_sides(placed, known, folds)
-    places = {name: _place(entry) for name, entry in placed.items()}
+    places = {
+        name: Place("train", entry.fold or 0) if entry.part == "val" else Place(entry.part, entry.fold)
+        for name, entry in placed.items()
+    }
     training = [known[name] for name, place in places.items() if place.split == "train"]
-    if training and all(places[case.name].fold is None for case in training):
-        folded, trouble = fold_training(training, folds, seed)
+    there = {place.fold for place in places.values()} - {None}
+    lacking = ", ".join(str(fold) for fold in range(folds) if fold not in there)
+    if training and not there:
+        folded, trouble = split_by_patient(training, folds, 0, seed)
         places.update(folded)
         problems += trouble
-    elif folds:
-        problems += _folds_that_lack_cases(places, folds, source)
+    elif lacking:
+        remedy = f"train only fold {', '.join(map(str, sorted(there)))}"
+        problems.append(warning("", source, f"gives no validation cases to fold {lacking}", remedy))
     return places, problems
-
-
-def _place(entry: Entry) -> Place:
-    if entry.part == "val":
-        return Place("train", entry.fold or 0)
-    return Place(entry.part, entry.fold if entry.part == "train" else None)
 
 
 def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, Case], folds: int) -> list[Problem]:
@@ -128,15 +128,6 @@ def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, Case], fo
 
 def _side(entry: Entry) -> str:
     return entry.part if entry.fold is None else f"{entry.part}, fold {entry.fold}"
-
-
-def _folds_that_lack_cases(places: dict[str, Place], folds: int, source: str) -> list[Problem]:
-    there = {place.fold for place in places.values()}
-    lacking = [str(fold) for fold in range(folds) if fold not in there]
-    if not lacking:
-        return []
-    what = f"gives no validation cases to fold {', '.join(lacking)}"
-    return [warning("", source, what, f"train only fold {', '.join(str(f) for f in sorted(there - {None}))}")]
 
 
 def _name_in(known: Container[str], written: str) -> str | None:

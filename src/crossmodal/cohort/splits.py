@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from crossmodal.cohort.cases import Case
 from crossmodal.cohort.problems import Problem, warning
-from crossmodal.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -33,63 +32,42 @@ def split_by_patient(
 
     Returns:
         The place of each case by its name, and warnings if there are too few patients.
-
-    Raises:
-        UserError: see `require_split_options`.
     """
-    require_split_options(folds, test_fraction)
     problems = []
     strata = _strata(cases, seed)
     test = _held_out(strata, test_fraction)
     if test_fraction > 0 and not test:
         what = "too few patients for a test set: all of them train"
         problems.append(warning("", "", what, "test on an external cohort, or set the test fraction to 0"))
-    training = [[patient for patient in stratum if patient not in test] for stratum in strata]
-    fold_of, trouble = deal_folds(training, folds)
-    problems += trouble
+    fold_of = _deal_folds([[patient for patient in stratum if patient not in test] for stratum in strata], folds)
+    if folds and not fold_of:
+        patients = len({case.patient for case in cases} - test)
+        what = f"too few patients for {folds} folds ({patients}): no fold has validation cases of its own"
+        remedy = "training validates on its own cases and says so; ask for fewer with --folds, or add patients"
+        problems.append(warning("", "", what, remedy))
     return {
         case.name: Place("test") if case.patient in test else Place("train", fold_of.get(case.patient))
         for case in cases
     }, problems
 
 
-def fold_training(cases: list[Case], folds: int, seed: int) -> tuple[dict[str, Place], list[Problem]]:
-    """Folds for training cases of a split file that names none; see `split_by_patient`."""
-    fold_of, problems = deal_folds(_strata(cases, seed), folds)
-    return {case.name: Place("train", fold_of.get(case.patient)) for case in cases}, problems
+def _deal_folds(strata: list[list[str]], folds: int) -> dict[str, int]:
+    """The fold of each patient: each goes to the fold that has the fewest of its stratum, then the fewest of all.
 
-
-def require_split_options(folds: int, test_fraction: float) -> None:
-    """Check the options of a split.
-
-    Raises:
-        UserError: there are 1 or fewer than 0 folds, or the fraction is below 0 or not below 1.
+    There are none for fewer patients than folds.
     """
-    if folds < 0 or folds == 1:
-        raise UserError(f"--folds {folds}: give 2 or more folds, or 0 for none")
-    if not 0 <= test_fraction < 1:
-        raise UserError(f"--test-fraction {test_fraction}: give a share from 0 (no test set) to below 1, as in 0.2")
-
-
-def deal_folds(strata: list[list[str]], folds: int) -> tuple[dict[str, int], list[Problem]]:
-    """The fold of each patient: each goes to the fold that has the fewest of its stratum, then the fewest of all."""
-    patients = sum(map(len, strata))
-    if folds == 0:
-        return {}, []
-    if patients < folds:
-        what = f"too few patients for {folds} folds ({patients}): no fold has validation cases of its own"
-        remedy = "training validates on its own cases and says so; ask for fewer with --folds, or add patients"
-        return {}, [warning("", "", what, remedy)]
     fold_of: dict[str, int] = {}
+    if sum(map(len, strata)) < folds:
+        return fold_of
     in_all = [0] * folds
-    for stratum in strata:
+    for stratum in strata if folds else []:
         of_stratum = [0] * folds
         for patient in stratum:
             fold = min(range(folds), key=lambda k: (of_stratum[k], in_all[k], k))
             fold_of[patient] = fold
             of_stratum[fold] += 1
             in_all[fold] += 1
-    return fold_of, []
+    return fold_of
 
 
 def _strata(cases: list[Case], seed: int) -> list[list[str]]:
