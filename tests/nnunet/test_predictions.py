@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -15,7 +14,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.errors import UserError
 from crossmodal.nnunet.predict import Predictor, predict_cases
-from tests.train.interrupted import Killed, cut_off_at, run
+from tests.train.trainings import Killed, cut_off_at, mounted, run
 
 CPU = torch.device("cpu")
 
@@ -52,16 +51,12 @@ def test_tiles_in_pairs_give_what_nnunets_predictor_gives(model: Path, longer: i
     theirs = nnUNetPredictor.__new__(nnUNetPredictor)
     theirs.__dict__ |= ours.__dict__ | {"allowed_mirroring_axes": axes, "use_mirroring": axes is not None}
     ours.__dict__ |= theirs.__dict__
-    shape = [size + longer * (size if number == 0 else 0) for number, size in enumerate(patch_of(model))]
-    data = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0))
+    x, y, z = json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]["patch_size"]
+    data = torch.randn(1, x + longer * x, y, z, generator=torch.Generator().manual_seed(0))
     expected = theirs.predict_logits_from_preprocessed_data(data)
     found = ours.predict_logits_from_preprocessed_data(data)
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, rtol=0.002, atol=0.002)  # logits in half precision
-
-
-def patch_of(model: Path) -> list[int]:
-    return json.loads((model / "plans.json").read_text())["configurations"]["3d_fullres"]["patch_size"]
 
 
 def test_a_kill_loses_one_case_and_shows_no_half_a_folder(
@@ -88,22 +83,14 @@ def test_a_kill_loses_one_case_and_shows_no_half_a_folder(
 def test_a_full_disk_leaves_no_segmentation_cut_short(
     writer: str, fault: tuple, model: Path, cases: pd.DataFrame, tmp_path: Path
 ) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs needs rights that this user has not: {mounted.stderr.strip()}")
     predictor = Predictor(model, None, CPU)
     predictor.plans.plans["image_reader_writer"] = writer
     images = {"t2": cases["t2"].iloc[0]}
-    try:
+    with mounted(tmp_path / "disk", "size=16k") as disk:
         (disk / "filler").write_bytes(bytes(8192))
         with pytest.raises(fault[0], match=fault[1]):
             predictor.write(images, disk / "seg.nii", None)
         assert [path.name for path in disk.iterdir()] == ["filler"]
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
     predictor.write(images, tmp_path / "seg.nii", None)
     assert nib.load(tmp_path / "seg.nii").shape == nib.load(images["t2"]).shape
 

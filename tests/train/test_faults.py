@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import blosc2
@@ -18,8 +19,7 @@ from crossmodal.nnunet.export import read_checkpoint
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from tests.conftest import REPOSITORY, TINY_BUDGET
-from tests.train.interrupted import Killed, cut_off_at, progress, run, save_after_each_step
-from tests.train.trainings import recipe_of
+from tests.train.trainings import cut_off_run, mounted, recipe_of, resumed_from, run, save_after_each_step
 
 
 @pytest.fixture
@@ -28,59 +28,54 @@ def dataset(tiny_dataset: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_dataset, tmp_path / "dataset", symlinks=True))
 
 
-def arrays_of(dataset: Path) -> Path:
-    return next((dataset / "preprocessed" / NAME).glob("nnUNetPlans_*"))
-
-
-def cut_off_in_the_middle(monkeypatch: pytest.MonkeyPatch, method: str, dataset: Path, out: Path) -> None:
+def cut_off_in_the_middle(monkeypatch: pytest.MonkeyPatch, dataset: Path, out: Path) -> None:
     """Train to step 4 and leave the state of it."""
-    save_after_each_step(monkeypatch)
-    put_back = cut_off_at(monkeypatch, DistillationTrainer, "train_step", 5)
-    with pytest.raises(Killed):
-        run(method, "t2", dataset, out)
-    put_back()
+    cut_off_run(monkeypatch, DistillationTrainer, "train_step", 5, "student", "t2", dataset, out)
+
+
+def state_of(model: Path) -> dict:
+    state, _ = states.load_state(model / "fold_0" / "state")
+    return state
 
 
 @pytest.mark.parametrize(
-    ("change", "difference"),
+    ("change", "difference", "remedy"),
     [
-        ({"seed": 1}, "seed: 0 there, 1 now"),
-        ({"threads": 2}, "budget.threads: 1 there, 2 now"),
-        ({"recipe": {"seg_weight": 0.5}}, "recipe.seg_weight: 1 there, 0.5 now"),
-        ({"dataset": "other"}, "dataset_sha256"),
+        ({"seed": 1}, "seed: 0 there, 1 now", "delete"),
+        ({"threads": 2}, "budget.threads: 1 there, 2 now", "delete"),
+        ({"recipe": recipe_of("student", seg_weight=0.5)}, "recipe.seg_weight: 1 there, 0.5 now", "delete"),
+        ({"dataset": "other"}, "dataset_sha256", "delete"),
+        ({"patch_size": [32, 32, 32]}, "patch_size.0: 16 there, 32 now", "build the dataset for this one"),
     ],
-    ids=["seed", "config", "recipe", "dataset"],
+    ids=["seed", "config", "recipe", "dataset", "budget of the dataset"],
 )
 def test_a_state_of_another_training_is_refused_with_the_difference(
-    change: dict, difference: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: dict, difference: str, remedy: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
-    if "recipe" in change:
-        change = {"recipe": recipe_of("student", **change["recipe"])}
-    if "dataset" in change:
+    cut_off_in_the_middle(monkeypatch, dataset, tmp_path / "m")
+    if change.pop("dataset", None):
         manifest = dataset / "manifest.json"
         manifest.write_text(manifest.read_text().replace('"dataset_sha256": "', '"dataset_sha256": "0'))
-        change = {}
     with pytest.raises(UserError, match="was made with other settings") as refused:
         run("student", "t2", dataset, tmp_path / "m", **change)
-    assert difference in str(refused.value) and "delete" in str(refused.value)
+    assert difference in str(refused.value) and remedy in str(refused.value)
 
 
 def test_a_loss_that_is_not_a_number_names_the_cases_and_keeps_the_last_good_state(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut_off_in_the_middle(monkeypatch, "student", dataset, tmp_path / "m")
-    before = states.load_state(tmp_path / "m" / "fold_0" / "state")[0]
-    cases = {path.stem for path in arrays_of(dataset).glob("*.pkl")}
-    for path in arrays_of(dataset).glob("*.b2nd"):
-        if not path.stem.endswith("_seg"):
-            array = np.full_like(blosc2.open(str(path))[:], np.nan)
-            path.unlink()
-            blosc2.asarray(array, urlpath=str(path))
+    cut_off_in_the_middle(monkeypatch, dataset, tmp_path / "m")
+    before = state_of(tmp_path / "m")
+    arrays = next((dataset / "preprocessed" / NAME).glob("nnUNetPlans_*"))
+    for path in arrays.glob("*[0-9].b2nd"):
+        array = np.full_like(blosc2.open(str(path))[:], np.nan)
+        path.unlink()
+        blosc2.asarray(array, urlpath=str(path))
     with pytest.raises(UserError, match="the loss is not a number after step 5") as stopped:
         run("student", "t2", dataset, tmp_path / "m")
-    assert any(case in str(stopped.value) for case in cases) and "seg_student nan" in str(stopped.value)
-    after = states.load_state(tmp_path / "m" / "fold_0" / "state")[0]
+    assert any(path.stem in str(stopped.value) for path in arrays.glob("*.pkl"))
+    assert "seg_student nan" in str(stopped.value)
+    after = state_of(tmp_path / "m")
     assert after["step_in_epoch"] == before["step_in_epoch"]
     assert all(torch.isfinite(tensor).all() for tensor in after["networks"]["student"].values())
 
@@ -103,7 +98,7 @@ def test_spoilt_weights_displace_no_good_state_and_become_no_model(
     with pytest.raises(UserError, match=f"a weight is not a number after step {spoilt_at}"):
         run("student", "t2", tiny_dataset, tmp_path / "m", save_every_minutes=1e-9 if spoilt_at == 3 else 60)
     if spoilt_at == 3:
-        assert states.load_state(tmp_path / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 2
+        assert state_of(tmp_path / "m")["step_in_epoch"] == 2
     assert not (tmp_path / "m" / "fold_0" / "checkpoint_final.pth").exists()
 
 
@@ -123,7 +118,7 @@ def test_a_dataset_that_is_removed_while_training(
     with pytest.raises(UserError, match=r"cannot be read .*: was the dataset moved or removed") as stopped:
         run("student", "t2", dataset, tmp_path / "m", **long)
     assert "BraTS20_Training_" in str(stopped.value) and "Traceback" not in str(stopped.value)
-    assert states.load_state(tmp_path / "m" / "fold_0" / "state")[0] is not None
+    assert state_of(tmp_path / "m")
     with pytest.raises(UserError, match="missing: build the dataset first"):
         run("student", "t2", dataset, tmp_path / "m", **long)
 
@@ -144,53 +139,33 @@ def test_a_checkpoint_that_is_not_what_was_trained_is_refused(tiny_dataset: Path
 # --- a disk that is full, a folder that cannot be written ---------------------------------------------------------
 
 
-@pytest.fixture
-def mounted(tmp_path: Path):
-    """A function that mounts a tmpfs with options at a folder, or skips where that is not allowed."""
-    mounts = []
-
-    def mount(options: str, folder: Path) -> Path:
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"mounting a tmpfs needs rights that this user has not: {done.stderr.strip()}")
-        mounts.append(folder)
-        return folder
-
-    yield mount
-    for folder in mounts:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_keeps_the_last_state_and_the_training_goes_on_when_there_is_room(
-    tiny_dataset: Path, tmp_path: Path, mounted, monkeypatch: pytest.MonkeyPatch
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = run("student", "t2", tiny_dataset, tmp_path / "expected")
-    disk = mounted("size=100m", tmp_path / "disk")
-    cut_off_in_the_middle(monkeypatch, "student", tiny_dataset, disk / "m")
-    with (disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
-        while True:
-            filler.write(bytes(2**16))
-            filler.flush()
-    with pytest.raises(UserError, match="cannot be written"):  # not even the name of who holds the lock
-        run("student", "t2", tiny_dataset, disk / "m")
-    os.truncate(disk / "filler", (disk / "filler").stat().st_size - 40_000)
-    with pytest.raises(UserError, match=r"the training state could not be saved \(No space left"):
-        run("student", "t2", tiny_dataset, disk / "m")
-    assert states.load_state(disk / "m" / "fold_0" / "state")[0]["step_in_epoch"] == 1
-    (disk / "filler").unlink()
-    assert run("student", "t2", tiny_dataset, disk / "m") == expected
-    assert progress(disk / "m")[-1]["resumed_from"] == "4"
+    with mounted(tmp_path / "disk", "size=100m") as disk:
+        student = ("student", "t2", tiny_dataset, disk / "m")
+        cut_off_in_the_middle(monkeypatch, tiny_dataset, disk / "m")
+        with (disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
+            while True:
+                filler.write(bytes(2**16))
+                filler.flush()
+        with pytest.raises(UserError, match="cannot be written"):  # not even the name of who holds the lock
+            run(*student)
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - 40_000)
+        with pytest.raises(UserError, match=r"the training state could not be saved \(No space left"):
+            run(*student)
+        assert state_of(disk / "m")["step_in_epoch"] == 1
+        (disk / "filler").unlink()
+        assert run(*student) == expected
+        assert resumed_from(disk / "m")[-1] == 4
 
 
-def test_a_read_only_folder(tiny_dataset: Path, tmp_path: Path, mounted) -> None:
-    if os.geteuid():
-        folder = tmp_path / "readonly"
-        folder.mkdir(mode=0o555)
-    else:
-        folder = mounted("ro", tmp_path / "readonly")
-    with pytest.raises(UserError, match=r"cannot be written \((Read-only file system|Permission denied)\)"):
+def test_a_read_only_folder(tiny_dataset: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "readonly"
+    read_only = nullcontext(folder.mkdir(mode=0o555)) if os.geteuid() else mounted(folder, "ro")
+    refused = pytest.raises(UserError, match=r"cannot be written \((Read-only file system|Permission denied)\)")
+    with read_only, refused:
         run("student", "t2", tiny_dataset, folder / "m")
 
 
@@ -209,10 +184,9 @@ def test_the_command_line_says_it_in_one_message(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**15, 2**15))\n"
         "sys.argv[0] = 'crossmodal'; cli.main()"
     )
-    options = ["--method", "student", "--modalities", "t2", "--save-every", save_every, "--device", "cpu"]
-    options += ["--budget", str(tmp_path / "tiny.yaml")]
-    options += ["--dataset", str(tiny_dataset), "--out", str(tmp_path / "m")]
-    command = [sys.executable, "-c", code, "train", *options]
+    command = [sys.executable, "-c", code, "train", "--method", "student", "--modalities", "t2", "--device", "cpu"]
+    command += ["--save-every", save_every, "--budget", str(tmp_path / "tiny.yaml")]
+    command += ["--dataset", str(tiny_dataset), "--out", str(tmp_path / "m")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPOSITORY)
     assert done.returncode == 1
     assert message in done.stderr and "run the same command again" in done.stderr

@@ -15,8 +15,7 @@ from crossmodal.train import job as training
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from tests.conftest import tiny_budget
-from tests.train.interrupted import SHORT, Killed, cut_off_at, progress, run, save_after_each_step
-from tests.train.trainings import recipe_of, trained
+from tests.train.trainings import cut_off_at, cut_off_run, progress, recipe_of, resumed_from, run
 
 # One for each kind of thing that a state must hold: a learning teacher and its correlation matrices, a student
 # alone, a frozen teacher that reads labels, a learnt projection, modalities dropped at random by step.
@@ -48,62 +47,38 @@ def test_each_method_goes_on_after_kills_within_an_epoch_and_within_validation(
     method: str, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, teacher = uninterrupted(method)
-    save_after_each_step(monkeypatch)
-    again = {"method": method, "modalities": METHODS[method], "dataset": tiny_dataset, "out": tmp_path / "m"}
+    again = (method, METHODS[method], tiny_dataset, tmp_path / "m")
     for function, call in (("train_step", 5), ("validation_step", 2)):
-        put_back = cut_off_at(monkeypatch, DistillationTrainer, function, call)
-        with pytest.raises(Killed):
-            run(**again, teacher=teacher)
-        put_back()
-    assert run(**again, teacher=teacher) == expected
+        cut_off_run(monkeypatch, DistillationTrainer, function, call, *again, teacher=teacher)
+    assert run(*again, teacher=teacher) == expected
     # Killed in step 5 (of epoch 2), then in the second validation from there: that of epoch 3, after step 9.
-    assert [int(row["resumed_from"]) for row in progress(tmp_path / "m")] == [0, 4, 9]
+    assert resumed_from(tmp_path / "m") == [0, 4, 9]
+    assert not (tmp_path / "m" / "fold_0" / "state").exists()
 
 
 @pytest.mark.parametrize(
-    ("owner", "function", "call"),
+    ("owner", "function", "call", "resumed"),
     [
-        (DistillationTrainer, "train_step", 1),  # before the first state
-        (states, "atomic_path", 2),  # a state is about to be written
-        (DistillationTrainer, "on_epoch_end", 1),
-        (training, "write_checkpoint", 1),
-        (training, "write_manifest", 1),
-        (states, "remove_states", 1),  # everything is there, and the states as well
+        (DistillationTrainer, "train_step", 1, [0, 0, 0]),  # before the first state
+        (states, "atomic_path", 2, [1, 1, 1]),  # a state is about to be written
+        # Renames 1 to 3 are of the lock's holder and both plans; 4 and 5 of the first state; 6 makes the next.
+        (Path, "replace", 7, [1, 1, 1]),  # the newest is about to become the one before
+        (Path, "replace", 8, [2, 2, 2]),  # there is no newest, but the next
+        (DistillationTrainer, "on_epoch_end", 1, [3, 3, 3]),
+        (training, "write_checkpoint", 1, [0, 0, 0]),
+        (training, "write_manifest", 1, [0, 0, 0]),
+        (states, "remove_states", 1, [0, 0, 0]),  # everything is there, and the states as well
     ],
-    ids=lambda value: value if isinstance(value, str) else None,
+    ids=lambda value: value if isinstance(value, str | int) else None,
 )
 def test_a_kill_at_an_awkward_moment(
-    owner, function, call, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    owner, function, call, resumed, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, _ = uninterrupted("choi2023")
-    save_after_each_step(monkeypatch)
-    put_back = cut_off_at(monkeypatch, owner, function, call)
-    with pytest.raises(Killed):
-        run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m")
-    put_back()
-    assert run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m") == expected
-
-
-@pytest.mark.parametrize("name", [states.NEWEST, states.NEXT])
-def test_a_kill_between_the_renames_of_a_state(
-    name: str, uninterrupted, tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected, _ = uninterrupted("choi2023")
-    rename, renamed = Path.replace, []
-
-    def replace(self: Path, target: Path) -> Path:
-        renamed.append(self.name)
-        if renamed.count(name) == 3:
-            raise Killed
-        return rename(self, target)
-
-    save_after_each_step(monkeypatch)
-    monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(Killed):
-        run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m")
-    monkeypatch.setattr(Path, "replace", rename)
-    assert run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m") == expected
-    assert int(progress(tmp_path / "m")[-1]["resumed_from"]) == 3
+    choi = ("choi2023", METHODS["choi2023"], tiny_dataset, tmp_path / "m")
+    cut_off_run(monkeypatch, owner, function, call, *choi)
+    assert run(*choi) == expected
+    assert resumed_from(tmp_path / "m") == resumed
 
 
 @pytest.mark.parametrize("function", ["train_step", "validation_step"])
@@ -124,17 +99,18 @@ def test_a_signal_is_acted_on_within_a_step(
     monkeypatch.setattr(DistillationTrainer, function, signalled)
     monkeypatch.setattr(states, "save_state", lambda *args: saved_after.append(len(calls)) or save(*args))
     handler = signal.getsignal(number)
+    choi = ("choi2023", METHODS["choi2023"], tiny_dataset, tmp_path / "m")
     hourly = {"save_every_minutes": 60}  # no state by time: what is saved is saved for the signal
+    saved_at = 0
     if number == signal.SIGTERM:
         with pytest.raises(SystemExit) as stopped:
-            run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m", **hourly)
+            run(*choi, **hourly)
         assert stopped.value.code == 128 + number
         saved_at = calls[1] + (1 if function == "train_step" else 0)
         monkeypatch.setattr(DistillationTrainer, function, original)
-    assert run("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "m", **hourly) == expected
+    assert run(*choi, **hourly) == expected
     assert saved_after == [2]  # within the step or validation batch in which the signal came
-    if number == signal.SIGTERM:
-        assert int(progress(tmp_path / "m")[-1]["resumed_from"]) == saved_at
+    assert resumed_from(tmp_path / "m")[-1] == saved_at
     assert signal.getsignal(number) == handler  # the library gives signals back
 
 
@@ -144,14 +120,11 @@ def test_epochs_trained_after_the_last_state_lose_their_rows(
     expected, _ = uninterrupted("student")
     save, saves = states.save_state, []
     monkeypatch.setattr(states, "save_state", lambda *args: None if saves else saves.append(save(*args)))
-    save_after_each_step(monkeypatch)
-    put_back = cut_off_at(monkeypatch, DistillationTrainer, "train_step", 8)
-    with pytest.raises(Killed):
-        run("student", "t2", tiny_dataset, tmp_path / "m")
-    put_back()
+    student = ("student", METHODS["student"], tiny_dataset, tmp_path / "m")
+    cut_off_run(monkeypatch, DistillationTrainer, "train_step", 8, *student)
     assert [row["epoch"] for row in progress(tmp_path / "m")] == ["1", "2"]  # and the state is of step 1
-    assert run("student", "t2", tiny_dataset, tmp_path / "m") == expected
-    assert [row["resumed_from"] for row in progress(tmp_path / "m")] == ["1", "1", "1"]
+    assert run(*student) == expected
+    assert resumed_from(tmp_path / "m") == [1, 1, 1]
 
 
 def test_a_finished_training_is_left_alone(uninterrupted, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,24 +135,6 @@ def test_a_finished_training_is_left_alone(uninterrupted, tiny_dataset: Path, mo
     retitled = recipe_of("teacher", title="Another title", source="another citation")
     run("teacher", "t1+t1ce+t2+flair", tiny_dataset, teacher, recipe=retitled)
     assert checkpoint.stat().st_mtime_ns == before
-
-
-def test_states_and_checkpoints_hold_nothing_that_must_be_unpickled(
-    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_after_each_step(monkeypatch)
-    put_back = cut_off_at(monkeypatch, DistillationTrainer, "train_step", 5)
-    recipe = recipe_of("romero2015", teacher__trained="jointly")
-    with pytest.raises(Killed):
-        run("joint", "t1ce+flair", tiny_dataset, tmp_path / "m", recipe=recipe)
-    put_back()
-    state, messages = states.load_state(tmp_path / "m" / "fold_0" / "state")
-    assert not messages and state["epoch"] == 1 and state["step_in_epoch"] == 1
-    assert {"student", "term.0", "teacher"} == set(state["networks"])
-    assert {"python", "numpy", "torch", "cuda"} == set(state["random"])
-    trained("joint", "t1ce+flair", tiny_dataset, tmp_path / "m", recipe=recipe, **SHORT)
-    torch.load(tmp_path / "m" / "fold_0" / "checkpoint_final.pth", weights_only=True)
-    assert not (tmp_path / "m" / "fold_0" / "state").exists()
 
 
 def test_deterministic_kernels_change_no_bit_on_a_cpu_and_the_process_stays_as_it_was(

@@ -1,8 +1,5 @@
 """State files: damaged ones are passed over with a word, foreign ones refused, whole ones read back as they were."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +7,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crossmodal import files
 from crossmodal.errors import UserError
 from crossmodal.files import resumable_directory
 from crossmodal.train import state as states
@@ -70,29 +66,6 @@ def test_a_hostile_state_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a training state of this program"):
         states.load_state(tmp_path / "state")
     assert not (tmp_path / "made").exists()
-
-
-def test_a_second_process_is_refused_and_told_who_holds_the_folder(tmp_path: Path) -> None:
-    lock = tmp_path / "fold_0" / ".lock"
-    refused = pytest.raises(UserError, match=f"is being trained by process {os.getpid()} on ")
-    hold = (lock.parent, lock, "trained")
-    with files.only_process(*hold), refused, files.only_process(*hold):
-        pytest.fail("two hold the same lock")
-    with files.only_process(lock.parent, lock, "trained"):
-        pass
-
-
-def test_the_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
-    lock = tmp_path / "fold_0" / ".lock"
-    code = (
-        "import os, pathlib, signal, sys; from crossmodal.files import only_process\n"
-        "lock = pathlib.Path(sys.argv[1])\n"
-        "with only_process(lock.parent, lock, 'trained'): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
-    assert killed.returncode == -9 and lock.with_name(".lock-holder").exists()
-    with files.only_process(lock.parent, lock, "trained"):
-        assert f"process {os.getpid()} " in lock.with_name(".lock-holder").read_text()
 
 
 def test_a_folder_is_filled_over_several_tries_and_appears_when_it_is_whole(tmp_path: Path) -> None:

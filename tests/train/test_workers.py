@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from crossmodal import files
@@ -14,7 +15,7 @@ from crossmodal.errors import UserError
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from tests.conftest import REPOSITORY
-from tests.train.interrupted import Killed, cut_off_at, progress, run, save_after_each_step
+from tests.train.trainings import cut_off_run, resumed_from, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 LONG = 200  # epochs that no test waits for
@@ -26,14 +27,11 @@ def test_batches_do_not_depend_on_the_number_of_workers_nor_on_where_a_training_
     expected = run("choi2023", "t2", tiny_dataset, tmp_path / "one", loader_workers=1)
     in_process = run("choi2023", "t2", tiny_dataset, tmp_path / "none")
     assert in_process["manifest"]["weights_sha256"] != expected["manifest"]["weights_sha256"]  # stock's one stream
-    save_after_each_step(monkeypatch)
+    three = ("choi2023", "t2", tiny_dataset, tmp_path / "three")
     for function, call in (("train_step", 5), ("validation_step", 2)):
-        put_back = cut_off_at(monkeypatch, DistillationTrainer, function, call)
-        with pytest.raises(Killed):
-            run("choi2023", "t2", tiny_dataset, tmp_path / "three", loader_workers=3)
-        put_back()
-    assert run("choi2023", "t2", tiny_dataset, tmp_path / "three", loader_workers=3) == expected
-    assert [row["resumed_from"] for row in progress(tmp_path / "three")] == ["0", "4", "9"]
+        cut_off_run(monkeypatch, DistillationTrainer, function, call, *three, loader_workers=3)
+    assert run(*three, loader_workers=3) == expected
+    assert resumed_from(tmp_path / "three") == [0, 4, 9]
 
 
 def test_a_worker_that_is_killed_ends_the_training_with_a_message(tiny_dataset: Path, tmp_path: Path) -> None:
@@ -96,22 +94,14 @@ def wait_for(happened, process: subprocess.Popen, seconds: float = 90) -> None:
 
 def children_of(process: int) -> list[int]:
     """Processes whose parent it is."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == process and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+    return [child.pid for child in psutil.Process(process).children() if not ended(child.pid)]
 
 
 def ended(process: int) -> bool:
     """Whether it is gone, or only waits for somebody to read its exit code."""
     try:
-        return "\nState:\tZ" in Path(f"/proc/{process}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
 
 

@@ -1,17 +1,26 @@
-"""Tiny real trainings for the tests: a recipe, a subset, and what came out."""
+"""Tiny real trainings for the tests: whole ones, ones that are cut off at a chosen point, and what came out."""
 
+import csv
 import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
 from crossmodal.nnunet.plans import CONFIGURATION
+from crossmodal.train import saving
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, read_dataset, train
 from tests.conftest import TINY_BUDGET, tiny_budget
+
+# Three epochs of three steps, a state after each step: the saving-cost guard would hold it back.
+SHORT = {"epochs": 3, "steps_per_epoch": 3, "save_every_minutes": 1e-9}
 
 
 def recipe_of(method: str, **overrides: Any) -> Recipe:
@@ -43,19 +52,90 @@ def trained(
 def prepared(
     method: str, modalities: str, dataset: Path, out: Path, recipe: Recipe | None = None
 ) -> DistillationTrainer:
-    """A trainer that stands before its first step, with its data open."""
+    """A trainer that stands before its first step."""
     plans, dataset_json, _ = read_dataset(dataset)
-    settings = {
-        "method": method,
-        "recipe": (recipe or recipe_of(method)).plain(),
-        "modalities": modalities,
-        "seed": 0,
-        "budget": TINY_BUDGET,
-        "dataset": str(dataset),
-    }
-    trainer = DistillationTrainer(
-        plans | {"distillation": settings}, CONFIGURATION, 0, dataset_json, torch.device("cpu")
-    )
+    settings = {"method": method, "recipe": (recipe or recipe_of(method)).plain(), "modalities": modalities}
+    settings |= {"seed": 0, "budget": TINY_BUDGET, "dataset": str(dataset)}
+    plans |= {"distillation": settings}
+    trainer = DistillationTrainer(plans, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
     trainer.open_output(out, {})
     trainer.initialize()
     return trainer
+
+
+def run(method: str, modalities: str, dataset: Path, out: Path, **options: Any) -> dict:
+    """Train SHORT; returns all of the finished training that must not depend on its interruptions."""
+    manifest = trained(method, modalities, dataset, out, **(SHORT | options))
+    fold = out / "fold_0"
+    correlation = fold / "correlation.npz"
+    return {
+        "manifest": manifest,
+        "files": sorted(path.name for path in fold.iterdir() if not path.name.startswith(".lock")),
+        "correlation": correlation.read_bytes() if correlation.exists() else None,
+        "progress": [
+            {name: value for name, value in row.items() if name not in ("time", "resumed_from")}
+            for row in progress(out)
+        ],
+        "plans": json.loads((out / "plans.json").read_text()),
+    }
+
+
+def progress(model: Path) -> list[dict[str, str]]:
+    """Rows of progress.csv."""
+    return list(csv.DictReader((model / "fold_0" / "progress.csv").open(newline="")))
+
+
+def resumed_from(model: Path) -> list[int]:
+    """The step from which each epoch's process went on."""
+    return [int(row["resumed_from"]) for row in progress(model)]
+
+
+# --- interruptions and faults -------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands in for kill -9 inside one process: nothing of ours may catch it."""
+
+
+def save_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Switch off the guard that keeps saving below 1% of the time."""
+    monkeypatch.setattr(saving, "SAVE_AT_MOST", float("inf"))
+
+
+def cut_off_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> Callable[[], None]:
+    """Make the n-th call (from 1) of a function end the training before it does anything; returns the way back."""
+    original = getattr(owner, name)
+    calls = iter(range(1, 10**6))
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
+    return lambda: monkeypatch.setattr(owner, name, original)
+
+
+def cut_off_run(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int, *training: Any, **options: Any
+) -> None:
+    """`run` with a state after each step, cut off at the n-th call of a function."""
+    save_after_each_step(monkeypatch)
+    put_back = cut_off_at(monkeypatch, owner, name, call)
+    with pytest.raises(Killed):
+        run(*training, **options)
+    put_back()
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A new folder with a tmpfs mounted at it; skips the test where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mounting a tmpfs needs rights that this user has not: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
