@@ -1,6 +1,7 @@
 """What several areas need: the repository, recipes, and a tiny dataset of real phantoms, preprocessed once."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ TINY_BUDGET = {
 def tiny_budget(**changes: Any) -> Budget:
     """TINY_BUDGET with other values."""
     return Budget.parse(TINY_BUDGET | changes, "tests")
+
+
+def copy_workflow(folder: Path) -> None:
+    """Copy what Snakemake needs of this repository."""
+    for name in ("workflow", "profiles", "envs"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "Snakefile", folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
