@@ -11,6 +11,7 @@ from crossmodal.phantom.grid import Grid, smooth_field
 
 def test_a_field_is_the_same_at_every_spacing_and_crop():
     coarse, fine = Grid.whole(3), Grid.whole(1)
+    assert fine.shape == (240, 240, 155), "BraTS's"
     box = fine.crop([30, 60, 20], [90, 100, 80])
     at_3 = smooth_field(np.random.default_rng(1), coarse, 6.0)
     at_1 = smooth_field(np.random.default_rng(1), box, 6.0)
@@ -75,8 +76,7 @@ def grown():
     tissue[anatomy.GM, 25:] = 1
     mask = np.ones((50, 50, 50), bool)
     kind = tumour.Kind("HGG", (tumour.Focus(8.0, 15.0, 60.0),))
-    labels = tumour.grow(np.random.default_rng(3), kind, [(24, 25, 25)], grid, (mask, tissue), grid, mask)
-    return labels
+    return tumour.grow(np.random.default_rng(3), kind, [(24, 25, 25)], grid, (mask, tissue), grid, mask)
 
 
 def test_volumes_are_those_drawn(grown):

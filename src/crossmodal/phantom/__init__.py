@@ -4,8 +4,7 @@
 docs/phantom.md says how they were fitted to patients, and what a phantom cannot show.
 """
 
-from crossmodal.phantom.site import SITES, Site
-from crossmodal.phantom.subject import Subject, make_subject
+from crossmodal.phantom.subject import make_subject
 from crossmodal.phantom.write import write_cohort
 
-__all__ = ["SITES", "Site", "Subject", "make_subject", "write_cohort"]
+__all__ = ["make_subject", "write_cohort"]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from crossmodal.phantom.grid import FIELD_OF_VIEW_MM, Grid, smooth_field
 
 WM, GM, CSF = range(3)
-DEFORMATION_SIGMA_MM = 16.0
+DEFORMATION_SIGMA_MM, DEFORMATION_MM = 16.0, 3.0
 FOLD_SIGMA_MM = 4.0
 SHARPENING = 3.0  # the maps are averages of 152 brains: their borders are wider than one brain's
 
@@ -52,10 +52,9 @@ class Warp:
     """How a subject's brain maps to the template; `bulge` lists swellings: centre (mm), radius (mm), share."""
 
     scale: tuple[float, float, float]
-    amplitude_mm: float
     seed: int
     fluid: float
-    bulge: tuple[tuple[float, float, float, float, float], ...] = ()
+    bulge: tuple[tuple[float, float, float, float, float], ...]
 
 
 def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
@@ -65,23 +64,17 @@ def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
     scale = size * np.exp(stretch - stretch.mean())
     scale[2] = min(scale[2], 1.0)  # the template already fills the 155 mm
     ventricles = (120.0, 120.0, 77.5 + 9 * float(scale[2]), 30.0, float(rng.uniform(0.2, 0.7)))
-    return Warp(tuple(scale.tolist()), 3.0, int(rng.integers(2**32)), float(rng.uniform(1.2, 2.4)), (ventricles,))
+    return Warp(tuple(scale.tolist()), int(rng.integers(2**32)), float(rng.uniform(1.2, 2.4)), (ventricles,))
 
 
 def brain(template: Template, warp: Warp, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Mask (bool) and tissue fractions (3, x, y, z: WM, GM, CSF; their sum is 1 in the mask).
-
-    Args:
-        template: smoothed for the grid's spacing.
-        warp: the subject's.
-        grid: where the voxels are.
-    """
+    """Mask (x, y, z) and tissue fractions (3, x, y, z: WM, GM, CSF) on a grid; the template is smoothed for it."""
     rng = np.random.default_rng(warp.seed)
     centre = [mm / 2 for mm in FIELD_OF_VIEW_MM]
     middle = [(n - 1) / 2 for n in template.mask.shape]
     shape = [(-1, 1, 1), (1, -1, 1), (1, 1, -1)]
     position = [x.reshape(s) for x, s in zip(grid.axes(), shape, strict=True)]
-    wobble = [warp.amplitude_mm * smooth_field(rng, grid, DEFORMATION_SIGMA_MM) for _ in range(3)]
+    wobble = [DEFORMATION_MM * smooth_field(rng, grid, DEFORMATION_SIGMA_MM) for _ in range(3)]
     outer = [(x - c) / f + m + u for x, c, f, m, u in zip(position, centre, warp.scale, middle, wobble, strict=True)]
     mask = ndimage.map_coordinates(template.mask, outer, order=1) > 0.5
     inward = mass_effect(position, warp.bulge)

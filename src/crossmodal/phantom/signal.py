@@ -41,20 +41,12 @@ def mprage(t1, t2, pd, tr: float, ti: float, te: float):
 
 
 def signal(modality: str, site: Site, t1, t2, pd, gd):
-    """Noise-free signal of one tissue; in t1ce, gadolinium shortens T1.
-
-    Args:
-        modality: one of `MODALITIES`.
-        site: gives the timing and the relaxivity.
-        t1, t2: in ms; numbers, or arrays of voxels.
-        pd: proton density relative to CSF.
-        gd: gadolinium in mM.
-    """
+    """Noise-free signal of one tissue; T1 and T2 in ms, `gd` (gadolinium) in mM: numbers, or arrays of voxels."""
     if modality == "t2":
         return spin_echo(t1, t2, pd, *site.t2_timing)
     if modality == "flair":
         return inversion_recovery(t1, t2, pd, *site.flair_timing)
-    if modality == "t1ce":
+    if modality == "t1ce":  # gadolinium shortens T1
         t1 = 1 / (1 / t1 + site.relaxivity * gd / 1000)
     tr, ti, te = site.t1_timing
     return mprage(t1, t2, pd, tr, ti, te) if ti else spin_echo(t1, t2, pd, tr, te)
@@ -71,14 +63,7 @@ def draw_tissues(rng: np.random.Generator, site: Site) -> dict[str, Tissue]:
 
 
 def fractions(tissue: np.ndarray, labels: np.ndarray, grade: str, spacing: float) -> dict[str, np.ndarray]:
-    """Share of each compartment in each voxel, with partial volumes at the borders of the tumour.
-
-    Args:
-        tissue: (3, x, y, z), fractions of WM, GM, CSF.
-        labels: (x, y, z), labels of BraTS 2020.
-        grade: HGG or LGG.
-        spacing: edge of a voxel in mm.
-    """
+    """Share of each compartment in each voxel, with partial volumes at the borders of the tumour."""
     sigma = np.hypot(0.6, 0.2 * spacing) / spacing
     core = "non_enhancing" if grade == "LGG" else "necrosis"
     soft = {
@@ -94,13 +79,7 @@ def acquire(
 ) -> dict[str, np.ndarray]:
     """The four images as int16, at least 1 in the brain and 0 outside.
 
-    Args:
-        rng: of this subject.
-        site: the scanner.
-        grid: where the voxels are.
-        grade: HGG or LGG.
-        mask: (x, y, z), the brain.
-        tissue, labels: see `fractions`.
+    From the brain's mask (x, y, z), its fractions of WM, GM and CSF (3, x, y, z), and labels of BraTS 2020 (x, y, z).
     """
     tissues = draw_tissues(rng, site)
     settings = {m: _draw_setting(rng, site) for m in MODALITIES}

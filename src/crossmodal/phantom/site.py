@@ -22,7 +22,6 @@ class Tissue:
 class Site:
     """Timings in ms; noise as a share of white matter; bias as the largest deviation from 1; slices in mm."""
 
-    name: str
     first_case: int
     mix: tuple[str, ...]
     t1_factor: float = 1.0  # field strength: T1 grows with it, T2 falls
@@ -37,9 +36,8 @@ class Site:
 
 
 SITES = {
-    "A": Site("A", 1, MIX_A),
+    "A": Site(1, MIX_A),
     "B": Site(
-        "B",
         501,
         MIX_B,
         t1_factor=1.12,

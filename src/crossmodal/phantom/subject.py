@@ -1,6 +1,6 @@
 """One subject: brain, tumour and four sequences from (seed, site, number) alone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,19 +8,9 @@ from crossmodal.phantom.anatomy import Template, brain, draw_warp
 from crossmodal.phantom.grid import Grid
 from crossmodal.phantom.signal import acquire
 from crossmodal.phantom.site import SITES
-from crossmodal.phantom.tumour import GROWTH_SPACING_MM, Kind, centre_mm, choose_seeds, draw_kind, grow
+from crossmodal.phantom.tumour import GROWTH_SPACING_MM, centre_mm, choose_seeds, draw_kind, grow
 
 MASS_EFFECT_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Four int16 images and uint8 labels over the whole field of view, with what kind of case it is."""
-
-    name: str
-    kind: Kind
-    images: dict[str, np.ndarray]
-    labels: np.ndarray
 
 
 def case_name(site: str, number: int) -> str:
@@ -35,8 +25,12 @@ def kind_name(seed: int, site: str, number: int) -> str:
     return SITES[site].mix[rng.permutation(10)[place]]
 
 
-def make_subject(templates: dict[float, Template], spacing: float, seed: int, site: str, number: int) -> Subject:
-    """The site's case `number` (from 1) at `spacing` mm; the same brain and tumour whatever the spacing.
+def make_subject(
+    templates: dict[float, Template], spacing: float, seed: int, site: str, number: int
+) -> dict[str, np.ndarray]:
+    """Images (int16) and labels ("seg", uint8) of the site's case `number` (from 1) over the whole field of view.
+
+    The brain and the tumour are the same whatever the spacing.
 
     Args:
         templates: by spacing; those of `spacing` and of the growth grid (3 mm) are needed.
@@ -45,32 +39,24 @@ def make_subject(templates: dict[float, Template], spacing: float, seed: int, si
         site: A or B.
         number: of the case.
     """
-    streams = np.random.default_rng([seed, ord(site), 1, number]).spawn(3)
-    coarse = Grid.whole(GROWTH_SPACING_MM)
-    warp = draw_warp(streams[0], templates[GROWTH_SPACING_MM])
-    mask, tissue = brain(templates[GROWTH_SPACING_MM], warp, coarse)
-    kind = draw_kind(streams[1], kind_name(seed, site, number))
-    seeds = choose_seeds(streams[1], kind, coarse, mask, tissue)
-    warp = replace(
-        warp,
-        bulge=warp.bulge
-        + tuple(
-            (*centre_mm(coarse, s), f.core_radius_mm, MASS_EFFECT_SHARE) for f, s in zip(kind.foci, seeds, strict=True)
-        ),
-    )
-    box = _bounding_box(mask, coarse)
-    coarse_box, fine_box = coarse.crop(*box), Grid.whole(spacing).crop(*box)
-    coarse_brain = brain(templates[GROWTH_SPACING_MM], warp, coarse_box)
-    fine_brain = coarse_brain if spacing == coarse.spacing else brain(templates[spacing], warp, fine_box)
-    inside = [tuple(i - o for i, o in zip(s, coarse_box.start, strict=True)) for s in seeds]
-    labels = grow(streams[1], kind, inside, coarse_box, coarse_brain, fine_box, fine_brain[0])
-    images = acquire(streams[2], SITES[site], fine_box, kind.grade, *fine_brain, labels)
-    return Subject(
-        case_name(site, number),
-        kind,
-        {m: _whole(image, fine_box) for m, image in images.items()},
-        _whole(labels, fine_box),
-    )
+    anatomy, growth, scan = np.random.default_rng([seed, ord(site), 1, number]).spawn(3)
+    whole, template = Grid.whole(GROWTH_SPACING_MM), templates[GROWTH_SPACING_MM]
+    warp = draw_warp(anatomy, template)
+    mask, tissue = brain(template, warp, whole)
+    kind = draw_kind(growth, kind_name(seed, site, number))
+    seeds = choose_seeds(growth, kind, whole, mask, tissue)
+    swellings = [
+        (*centre_mm(whole, s), f.core_radius_mm, MASS_EFFECT_SHARE) for f, s in zip(kind.foci, seeds, strict=True)
+    ]
+    warp = replace(warp, bulge=(*warp.bulge, *swellings))
+    box = _bounding_box(mask, whole)
+    coarse, fine = whole.crop(*box), Grid.whole(spacing).crop(*box)
+    coarse_brain = brain(template, warp, coarse)
+    fine_brain = coarse_brain if fine == coarse else brain(templates[spacing], warp, fine)
+    inside = [tuple(i - o for i, o in zip(s, coarse.start, strict=True)) for s in seeds]
+    labels = grow(growth, kind, inside, coarse, coarse_brain, fine, fine_brain[0])
+    images = acquire(scan, SITES[site], fine, kind.grade, *fine_brain, labels)
+    return {name: _whole(values, fine) for name, values in {**images, "seg": labels}.items()}
 
 
 def _bounding_box(mask: np.ndarray, grid: Grid) -> tuple[list[float], list[float]]:

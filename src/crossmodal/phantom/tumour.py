@@ -71,12 +71,7 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
 def choose_seeds(rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue) -> list[tuple[int, int, int]]:
     """Where each focus starts: a voxel of supratentorial white matter, deep enough for its core and far from others.
 
-    Args:
-        rng: of this subject.
-        kind: the foci.
-        grid: where the voxels are.
-        mask: (x, y, z), the brain.
-        tissue: (3, x, y, z), fractions of WM, GM, CSF.
+    `mask` (x, y, z) is the brain, `tissue` (3, x, y, z) its fractions of WM, GM and CSF.
     """
     depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
     x, y, z = np.meshgrid(*grid.axes(), indexing="ij", sparse=True)
@@ -100,14 +95,7 @@ def centre_mm(grid: Grid, voxel) -> tuple[float, ...]:
 
 
 def arrival(mask, tissue, speeds: dict[int, float], noise: np.ndarray, starts) -> np.ndarray:
-    """Time at which a front reaches each voxel; finite everywhere.
-
-    Args:
-        mask, tissue: as for `choose_seeds`.
-        speeds: of the front in each tissue, mm per unit of time.
-        noise: (x, y, z), added to the logarithm of the speed.
-        starts: voxels from which the front starts.
-    """
+    """Time at which a front from the starting voxels reaches each voxel; `noise` is added to the log of its speed."""
     speed = sum(speeds[k] * tissue[k] for k in speeds) * np.exp(noise)
     cost = 1 / np.where(mask, np.maximum(speed, OUTSIDE_SPEED), OUTSIDE_SPEED)
     return MCP_Geometric(cost).find_costs(starts)[0]
@@ -117,14 +105,8 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
     """Labels (uint8: 0, NCR 1, ED 2, ET 4) on the fine grid.
 
     The fronts are computed on the coarse grid, so that a subject's tumour is the same at every spacing. On the fine
-    grid, the voxels that a front reaches first are taken until the volume is met.
-
-    Args:
-        rng: of this subject.
-        kind: the foci and their volumes.
-        seeds: a voxel of the coarse grid for each focus.
-        coarse, coarse_brain: grid of the fronts, and its mask and tissue fractions.
-        fine, fine_mask: grid of the labels, and its mask.
+    grid, the voxels that a front reaches first are taken until the volume is met. `seeds` has a voxel of the coarse
+    grid for each focus, `coarse_brain` its mask and tissue fractions.
     """
     mask, tissue = coarse_brain
     labels = np.zeros(fine.shape, np.uint8)

@@ -47,13 +47,12 @@ def write_cohort(
     write = partial(_write_subject, out, float(spacing), seed, site)
     numbers = range(1, cases + 1)
     workers = min(workers or available_cores(), cases)
-    _set_templates(templates)
     if workers == 1:
+        _set_templates(templates)
         return list(track(map(write, numbers), "phantoms written", cases))
-    # A forked process has the templates; a spawned one must be sent them, half a gigabyte.
-    forked = sys.platform == "linux"
-    start = (get_context("fork"),) if forked else (get_context("spawn"), _set_templates, (templates,))
-    with ProcessPoolExecutor(workers, *start) as pool:
+    # A forked process shares the templates; a spawned one must be sent them, half a gigabyte.
+    start = get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(workers, start, _set_templates, (templates,)) as pool:
         return list(track(pool.map(write, numbers), "phantoms written", cases))
 
 
@@ -83,21 +82,16 @@ def _set_templates(templates: dict[float, Template]) -> None:
 
 
 def _write_subject(out: Path, spacing: float, seed: int, site: str, number: int) -> Path:
-    subject = make_subject(_templates, spacing, seed, site, number)
-    folder = out / subject.name
+    """Write one case in LPS with BraTS's origin; uncompressed, since gzip's bytes depend on the system's zlib."""
+    folder = out / case_name(site, number)
     folder.mkdir(exist_ok=True)
-    for kind, values in {**subject.images, "seg": subject.labels}.items():
-        _write_nifti(folder / f"{subject.name}_{kind}.nii", values, spacing)
+    for kind, values in make_subject(_templates, spacing, seed, site, number).items():
+        affine = np.diag([-spacing, -spacing, spacing, 1.0])
+        affine[1, 3] = spacing * (values.shape[1] - 1)
+        image = nib.Nifti1Image(values, affine)
+        image.header.set_xyzt_units("mm")
+        image.set_qform(affine, 1)
+        image.set_sform(affine, 1)
+        with atomic_path(folder / f"{folder.name}_{kind}.nii") as temporary:
+            temporary.write_bytes(image.to_bytes())
     return folder
-
-
-def _write_nifti(path: Path, values: np.ndarray, spacing: float) -> None:
-    """Write LPS with BraTS's origin; uncompressed, since the bytes of gzip depend on the system's zlib."""
-    affine = np.diag([-spacing, -spacing, spacing, 1.0])
-    affine[1, 3] = spacing * (values.shape[1] - 1)
-    image = nib.Nifti1Image(values, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(image.to_bytes())
