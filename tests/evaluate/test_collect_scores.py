@@ -16,27 +16,19 @@ from crossmodal.files import write_yaml
 METHODS = ["teacher", "student", "choi2023", "big_teacher"]
 
 
-def resolved(folder):
-    """Two cohorts, two subsets, two seeds; big_teacher is a recipe of one's own that always sees all four."""
-    (folder / "methods").mkdir()
-    recipe = {"title": "Big teacher", "source": "ours", "modalities": "all"}
-    write_yaml(folder / "methods" / "big_teacher.yaml", recipe)
-    given = {"methods": METHODS, "methods_folder": str(folder / "methods"), "subsets": ["flair+t1ce", "t1"]}
-    return resolve(given | {"seeds": [0, 1]}).replaced(cohorts=["a", "b"])
-
-
 class Results:
+    """Two cohorts, two subsets, two seeds; big_teacher is a recipe of one's own that always sees all four."""
+
     def __init__(self, folder):
-        self.folder, self.scores, self.cases = folder, folder / "scores", folder / "cohort" / "cases.csv"
+        self.folder, self.scores, self.cases = folder, folder / "scores", folder / "cases.csv"
         self.config, self.out = folder / "config.yaml", folder / "tables" / "per_case.csv"
-        self.cases.parent.mkdir()
-        people = [
-            [c, f"{c}{n}", f"p{n}", "brats2020", "test" if c == "a" else "external", "s"] for c in "ab" for n in (0, 1)
-        ]
-        pd.DataFrame(people, columns=["cohort", "case", "patient", "release", "split", "seg"]).to_csv(
-            self.cases, index=False
-        )
-        config = resolved(folder)
+        people = ["cohort,case,patient,release,split,seg"]
+        people += [f"a,a{n},p{n},brats2020,test,s\nb,b{n},p{n},brats2020,external,s" for n in (0, 1)]
+        self.cases.write_text("\n".join(people))
+        recipe = {"title": "Big teacher", "source": "ours", "modalities": "all"}
+        write_yaml(folder / "methods" / "big_teacher.yaml", recipe)
+        given = {"methods": METHODS, "methods_folder": str(folder / "methods"), "subsets": ["flair+t1ce", "t1"]}
+        config = resolve(given | {"seeds": [0, 1]}).replaced(cohorts=["a", "b"])
         write_yaml(self.config, config.plain())
         self.predictions = predictions(config)
         for number, prediction in enumerate(self.predictions):
@@ -50,7 +42,6 @@ class Results:
         path.parent.mkdir(parents=True, exist_ok=True)
         rows = [[f"{prediction.cohort}{case}", region, *[dice] * len(SCORES)] for case in cases for region in REGIONS]
         pd.DataFrame(rows, columns=["case", "region", *SCORES]).to_csv(path, index=False)
-        return path
 
     def cost(self, method, modalities, seed, seconds=100, memory=500):
         path = self.folder / layout.Training(method, modalities, seed, 0).path(layout.MANIFEST).with_name("cost.json")

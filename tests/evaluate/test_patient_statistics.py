@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.random import default_rng as rng
 from per_case_maker import ALL, rows, stack
 from scipy import stats
 
@@ -8,10 +9,6 @@ from crossmodal.evaluate.comparisons import compare
 from crossmodal.evaluate.summary import summarise
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def rng(number=0):
-    return np.random.default_rng(number)
 
 
 # --- against what is known by hand ------------------------------------------------------------------------
@@ -37,7 +34,7 @@ def test_holm_by_hand():
 
 
 def test_interval_is_near_that_of_student_for_normal_values():
-    values = rng().normal(0.8, 0.1, 200)
+    values = rng(0).normal(0.8, 0.1, 200)
     interval = statistics.mean_interval(values, rng(1))
     expected = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
     assert (interval.low, interval.high) == pytest.approx(expected, abs=0.001)
@@ -45,7 +42,7 @@ def test_interval_is_near_that_of_student_for_normal_values():
 
 def test_gap_recovered_by_hand():
     student, teacher = np.full(20, 0.6), np.full(20, 0.8) + np.linspace(-0.01, 0.01, 20)
-    share, interval = statistics.gap_recovered(np.full(20, 0.65), student, teacher, rng())
+    share, interval = statistics.gap_recovered(np.full(20, 0.65), student, teacher, rng(0))
     assert share == pytest.approx(0.25)
     assert interval.low < 0.25 < interval.high
 
@@ -53,14 +50,14 @@ def test_gap_recovered_by_hand():
 @pytest.mark.parametrize("teacher", [0.6, 0.5])
 def test_no_gap_no_share(teacher):
     student = np.full(20, 0.6)
-    share, interval = statistics.gap_recovered(student + 0.1, student, np.full(20, teacher), rng())
+    share, interval = statistics.gap_recovered(student + 0.1, student, np.full(20, teacher), rng(0))
     assert np.isnan([share, interval.low, interval.high]).all()
     assert "not above 0" in interval.note
 
 
 def test_uncertain_gap_has_a_share_without_interval():
     student, teacher = np.full(20, 0.6), 0.6 + np.linspace(-0.1, 0.12, 20)
-    share, interval = statistics.gap_recovered(student + 0.01, student, teacher, rng())
+    share, interval = statistics.gap_recovered(student + 0.01, student, teacher, rng(0))
     assert share == pytest.approx(1) and np.isnan(interval.low)
     assert "reaches 0" in interval.note
 
@@ -68,7 +65,7 @@ def test_uncertain_gap_has_a_share_without_interval():
 @pytest.mark.parametrize("patients", [0, 1, 2, 3])
 def test_few_patients_are_said_to_be_few(patients):
     values = np.linspace(0.5, 0.7, patients)
-    interval = statistics.mean_interval(values, rng(), resamples=99)
+    interval = statistics.mean_interval(values, rng(0), resamples=99)
     assert ("patient" in interval.note) and (np.isnan(interval.low) == (patients < 2))
 
 
@@ -80,7 +77,7 @@ METHODS = ("one", "two", "three")
 
 
 def simulate(gain, seed, simulations=SIMULATIONS):
-    """As many cohorts as simulations: a student, and four methods that are better by `gain` on average."""
+    """As many cohorts as simulations: a student, and `METHODS` that are better by `gain` on average."""
     draw = rng(seed)
     tables = []
     for number in range(simulations):
@@ -124,16 +121,6 @@ def test_a_known_effect_is_found():
     found = simulate(0.05, seed=2, simulations=40)
     assert found["dice_gain"].mean() == pytest.approx(0.05, abs=0.01)
     assert (found["p_wilcoxon"] < 0.05).mean() > 0.7
-
-
-def test_interval_covers_the_true_mean():
-    draw, truth, trials = rng(3), 0.8, 300
-    hits = 0
-    for number in range(trials):
-        interval = statistics.mean_interval(draw.beta(8, 2, 30), rng(number), resamples=999)
-        hits += interval.low <= truth <= interval.high
-    # A bootstrap interval of a mean of 30 skewed values is a little short: 92 to 95%.
-    assert 0.90 <= hits / trials <= 0.98
 
 
 def test_gap_interval_covers_the_true_share():

@@ -42,7 +42,7 @@ def make(folder, table, **options):
 
 
 def read(folder, name):
-    return pd.read_csv(folder / "tables" / f"{name}.csv", keep_default_na=True)
+    return pd.read_csv(folder / "tables" / f"{name}.csv")
 
 
 def test_summary_and_comparisons(tmp_path):
@@ -180,8 +180,6 @@ def test_held_out_cases_alone_count_where_there_are_some(tmp_path):
     both, notes = make(tmp_path, stack(validation, experiment()))
     assert both["summary.csv"] == alone["summary.csv"]
     assert notes == ["site: 12 validation cases left out: the cohort has a held-out test set"]
-    make(tmp_path, validation)
-    assert (read(tmp_path, "summary")["dice_mean"] == 0).all()
 
 
 def test_notes_of_collect_are_passed_on(tmp_path):

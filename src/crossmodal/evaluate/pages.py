@@ -24,7 +24,6 @@ OTHER_METRICS = {
     "lesion Dice": lambda row: number(row.lesion_dice_mean),
     "lesion HD95": lambda row: number(row.lesion_hd95_mean_mm, 1),
 }
-HAS_EMPTY = "Dice is 1 where reference and prediction are both empty and 0 where one is"
 
 
 def write_tables(directory: Path, out: Path | None = None, resamples: int = RESAMPLES) -> list[str]:
@@ -173,7 +172,8 @@ def _empties(rows: pd.DataFrame) -> str:
     """The note under every table: how many patients have a reference without a region."""
     worst = rows.groupby("region", sort=False)[["n_ref_empty", "n"]].max()
     counts = ", ".join(f"{region} {row.n_ref_empty} of {row.n}" for region, row in worst.iterrows())
-    return f"Patients without the region in the reference: {counts}. {HAS_EMPTY}."
+    rule = "Dice is 1 where reference and prediction are both empty and 0 where one is."
+    return f"Patients without the region in the reference: {counts}. {rule}"
 
 
 def _notes_of(rows: pd.DataFrame) -> list[str]:
