@@ -43,9 +43,12 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
         What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
         drawn) of each figure, in the order of the report.
     """
+    # Here and not above: the workflow's rules read FIGURES, and matplotlib and pandas take a second to import.
+    from crossmodal.evaluate.results import Results
+
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    draw = partial(_draw, Path(folder), out)
+    draw = partial(draw_one, Results(folder), out)
     if workers == 1:
         index = list(track(map(draw, FIGURES), "figures drawn", len(FIGURES)))
     else:
@@ -55,24 +58,8 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
     return index
 
 
-def _draw(folder: Path, out: Path, name: str) -> dict[str, Any]:
-    from crossmodal.evaluate.results import Results
-
-    return draw_one(Results(folder), name, out / name)
-
-
-def draw_one(results: "Results", name: str, stem: Path) -> dict[str, Any]:
-    """Draw one figure.
-
-    Args:
-        results: the experiment.
-        name: one of `FIGURES`.
-        stem: where <stem>.png and <stem>.pdf are written.
-
-    Returns:
-        The figure's entry for the index.
-    """
-    # Here and not above: the workflow's rules read FIGURES, and matplotlib and pandas take a second to import.
+def draw_one(results: "Results", out: Path, name: str) -> dict[str, Any]:
+    """Draw one of `FIGURES` as <out>/<name>.png and .pdf; returns its entry for the index."""
     from crossmodal.evaluate.results import MissingDataError
     from crossmodal.figures import style
 
@@ -82,12 +69,12 @@ def draw_one(results: "Results", name: str, stem: Path) -> dict[str, Any]:
         try:
             drawing = module.draw(results)
             style.mark(drawing.figure, results.is_phantom)
-            style.save(drawing.figure, stem)
+            style.save(drawing.figure, out / name)
             return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
         except MissingDataError as error:
             note = str(error)
         except Exception as error:  # a damaged table must not cost the other nine figures
             note = f"its data cannot be read as expected ({type(error).__name__}: {error})."
             print(f"figures: {name}: {note}", file=sys.stderr)
-        style.save(style.note_figure(module.TITLE, note), stem)
+        style.save(style.note_figure(module.TITLE, note), out / name)
     return entry | {"caption": note, "alt": f"{module.TITLE}: not drawn. {note}", "note": note}

@@ -2,7 +2,7 @@
 
 from crossmodal.domain import MODALITIES, MODALITY_LABELS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import SMALL, TWO_COLUMNS, Drawing, legend_below, new_figure
+from crossmodal.figures.style import TWO_COLUMNS, Drawing, legend_below, new_figure
 from crossmodal.wording import number, plural
 
 TITLE = "Intensities of class-mean images"
@@ -24,17 +24,15 @@ def draw(results: Results) -> Drawing:
         raise MissingDataError("figure_data/class_mean_histograms.csv holds no sequence.")
     figure = new_figure(TWO_COLUMNS, 3.1, legend_rows=1)
     panels = figure.subplots(2, len(modalities), squeeze=False, sharex=True, sharey="row")
-    shown = table[table.fraction > 0.002]
-    limits = shown.bin_low.min(), shown.bin_high.max()
     for j, modality in enumerate(modalities):
         for i, image in enumerate(IMAGES):
-            rows = table[(table.modality == modality) & (table.image == image)]
-            draw_panel(panels[i, j], rows)
+            draw_panel(panels[i, j], table[(table.modality == modality) & (table.image == image)])
         panels[0, j].set_title(MODALITY_LABELS[modality])
         panels[1, j].set_xlabel("Intensity (SD of the brain)")
-    panels[0, 0].set_xlim(*limits)
+    shown = table[table.fraction > 0.002]
+    panels[0, 0].set_xlim(shown.bin_low.min(), shown.bin_high.max())
     for i, label in enumerate(IMAGES.values()):
-        panels[i, 0].set_ylabel(f"{label}:\nshare of the class", fontsize=SMALL)
+        panels[i, 0].set_ylabel(f"{label}:\nshare of the class")
     handles = [panels[0, 0].plot([], [], color=c, linestyle=s, label=label)[0] for label, c, s in CLASSES.values()]
     legend_below(figure, handles, 4)
     return Drawing(figure, caption(table), alt(table, modalities))
@@ -46,26 +44,19 @@ def draw_panel(axes, rows) -> None:
         own = rows[rows.label == name].sort_values("bin_low")
         if own.empty:
             continue
-        widths = (own.bin_high - own.bin_low).median()
-        positions, shares = [], []
-        end = None
-        for low, high, share in zip(own.bin_low, own.bin_high, own.fraction, strict=True):
-            if end is None or low - end > widths / 2:
-                if end is not None:
-                    positions.append(end)
-                    shares.append(0)
-                positions.append(low)
-                shares.append(0)
-            positions += [low, high]
-            shares += [share, share]
-            end = high
-        axes.plot([*positions, end], [*shares, 0], color=colour, linestyle=line, lw=1)
+        width = (own.bin_high - own.bin_low).median()
+        corners = []
+        for _, run in own.groupby((own.bin_low - own.bin_high.shift() > width / 2).cumsum()):
+            corners.append((run.bin_low.iloc[0], 0))
+            for low, high, share in run[["bin_low", "bin_high", "fraction"]].to_numpy():
+                corners += [(low, share), (high, share)]
+            corners.append((run.bin_high.iloc[-1], 0))
+        axes.plot(*zip(*corners, strict=True), color=colour, linestyle=line, lw=1)
     axes.set_ylim(bottom=0)
     axes.grid(axis="x")
 
 
 def caption(table) -> str:
-    """How a class-mean image is made, and from how many cases."""
     cases = int(table.cases.max()) if "cases" in table else 0
     return (
         f"Share of each class's brain voxels by intensity in {plural(cases, 'training case')}, each image "
@@ -76,7 +67,6 @@ def caption(table) -> str:
 
 
 def alt(table, modalities: list[str]) -> str:
-    """Mean intensity of each class in the originals."""
     parts = []
     for modality in modalities:
         rows = table[(table.modality == modality) & (table.image == "original")]

@@ -5,7 +5,7 @@ import pandas as pd
 from crossmodal.domain import ALL, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.experiment.runs import STUDENT
-from crossmodal.figures.style import INK, ONE_COLUMN, SMALL, Drawing, legend_below, look, method_handles, new_figure
+from crossmodal.figures.style import INK, ONE_COLUMN, Drawing, legend_below, look, method_handles, new_figure
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Cost against gain"
@@ -28,7 +28,7 @@ def draw(results: Results) -> Drawing:
         axes.plot(p.own, p.gain, marker, color=colour, ms=5.5)
     axes.set_xlim(0, 1.08 * points.with_teacher.max())
     axes.set_xlabel("Training time, in trainings of the student alone")
-    axes.set_ylabel("Gain in Dice, mean of WT, TC, ET", fontsize=SMALL)
+    axes.set_ylabel("Gain in Dice, mean of WT, TC, ET")
     axes.grid()
     legend_below(figure, method_handles(points.method), 2)
     return Drawing(figure, caption(results, points), alt(points))
@@ -45,55 +45,39 @@ def collect_points(results: Results) -> pd.DataFrame:
     student = seconds.get((STUDENT, subset))
     if student is None or not student > 0:
         raise MissingDataError(f"tables/cost.csv has no training time of the student for {modalities_label(subset)}.")
-    rows = []
-    for method, table in results.gains(subset=subset).groupby("method", sort=False):
+    gains, rows = results.gains(subset=subset), []
+    for method in results.methods:
+        gain = gains[gains.method == method].dice_gain
         # An any-subset network is trained once, under all four modalities.
         own = seconds.get((method, subset), seconds.get((method, ALL)))
-        if own is None or pd.isna(own):
+        if gain.empty or own is None or pd.isna(own):
             continue
-        total = own + teacher_seconds(results, method, subset, seconds)
-        gain = table.dice_gain
+        recipe = results.config.recipes.get(method)
+        beforehand = recipe.teacher_before(subset) if recipe else None
+        total = own + (seconds.get(beforehand, 0.0) if beforehand else 0.0)
         rows.append((method, own / student, total / student, gain.mean(), gain.min(), gain.max()))
     if not rows:
         raise MissingDataError("no method has both a training time and a gain.")
-    points = pd.DataFrame(rows, columns=["method", "own", "with_teacher", "gain", "low", "high"])
-    order = {m: i for i, m in enumerate(results.methods)}
-    return points.sort_values("method", key=lambda s: s.map(order)).reset_index(drop=True)
-
-
-def teacher_seconds(results: Results, method: str, subset: str, seconds: pd.Series) -> float:
-    """Training time of the teacher that the recipe wants trained beforehand; 0 for a joint one or none.
-
-    Args:
-        results: the experiment.
-        method: whose teacher.
-        subset: what the student is given.
-        seconds: training times, indexed by method and modalities.
-    """
-    recipe = results.config.recipes.get(method)
-    needed = recipe.teacher_before(subset) if recipe else None
-    return float(seconds.get(needed, 0.0)) if needed else 0.0
+    return pd.DataFrame(rows, columns=["method", "own", "with_teacher", "gain", "low", "high"])
 
 
 def caption(results: Results, points: pd.DataFrame) -> str:
-    """Units, what the marks add up, and on which device the times were taken."""
     devices = enumerate_words(sorted(results.table("cost").device.dropna().astype(str).unique()))
-    beforehand = bool((points.with_teacher > points.own).any())
     given = f"{modalities_label(results.focus_subset)}{results.seeing_all(points.method)}"
-    return (
+    text = (
         f"Training time of each method over that of the student alone, against its gain in Dice over the student "
         f"given {given} (marker: mean of WT, TC and ET; bar: lowest to highest region). "
         f"Measured on {devices or 'an unnamed device'} in this run."
-        + (" Open markers add the teacher that is trained beforehand; it may serve many students." * beforehand)
     )
+    if (points.with_teacher > points.own).any():
+        text += " Open markers add the teacher that is trained beforehand; it may serve many students."
+    return text
 
 
 def alt(points: pd.DataFrame) -> str:
-    """Cost and gain of each method."""
     parts = [
         f"{method_label(p.method)} {number(p.own, 1)} times, gain {number(p.gain, sign=True)}"
         for p in points.itertuples()
     ]
-    return (
-        f"Training time relative to the student, and mean gain in Dice over {len(REGIONS)} regions: {'; '.join(parts)}."
-    )
+    what = f"Training time relative to the student, and mean gain in Dice over {len(REGIONS)} regions"
+    return f"{what}: {'; '.join(parts)}."

@@ -5,7 +5,7 @@ import re
 import numpy as np
 
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import ONE_COLUMN, SMALL, Drawing, new_figure
+from crossmodal.figures.style import ONE_COLUMN, Drawing, new_figure
 from crossmodal.wording import method_label, modalities_label, number
 
 TITLE = "Cross-correlation of teacher and student"
@@ -39,7 +39,7 @@ def draw(results: Results) -> Drawing:
             axes.set_xlabel(f"diagonal {number(on, 2)}, |off| {number(off, 2)}")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        row[0].set_ylabel(f"{method_label(method)}\n{modalities_label(modalities)}", fontsize=SMALL)
+        row[0].set_ylabel(f"{method_label(method)}\n{modalities_label(modalities)}")
     bar = figure.colorbar(image, ax=panels, shrink=0.6, aspect=25, pad=0.02, ticks=[-1, 0, 1])
     bar.set_label("Correlation")
     bar.outline.set_linewidth(0)
@@ -54,7 +54,6 @@ def diagonal(matrix: np.ndarray) -> tuple[float, float]:
 
 
 def caption(shown: list, count: int) -> str:
-    """What the loss pulls the matrix to, and how far it came."""
     width = shown[0][2]["start"].shape[0]
     text = (
         f"Cross-correlation between {width} channels of the student (rows) and of the teacher (columns) on the same "
@@ -66,7 +65,6 @@ def caption(shown: list, count: int) -> str:
 
 
 def alt(shown: list) -> str:
-    """Diagonal and off-diagonal means at both times."""
     parts = []
     for method, modalities, arrays in shown:
         (a, b), (c, d) = diagonal(arrays["start"]), diagonal(arrays["end"])

@@ -4,7 +4,7 @@ import numpy as np
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import INK, ONE_COLUMN, PALE, SMALL, TWO_COLUMNS, Drawing, look, new_figure, x_grid
+from crossmodal.figures.style import INK, ONE_COLUMN, PALE, TWO_COLUMNS, Drawing, look, new_figure, x_grid
 from crossmodal.wording import method_label, modalities_label, number, plural
 
 TITLE = "Dice by method"
@@ -38,31 +38,25 @@ def draw(results: Results) -> Drawing:
 def draw_panel(axes, results: Results, subset: str, region: str, label: bool) -> None:
     """One region and subset: thin lines join a case across methods, the large marker is the mean."""
     methods = results.methods_at(subset)
-    cases = results.per_case[results.per_case.cohort == results.cohort]
-    cases = cases[cases.region == region]
-    summary = results.summary_of()
-    summary = summary[summary.region == region]
+    cases = results.per_case.query("cohort == @results.cohort and region == @region")
+    summary = results.summary_of().query("region == @region")
     paired = {m: results.at(cases, m, subset).set_index("patient").dice for m in methods}
     faint = np.clip(20 / max(map(len, paired.values())), 0.1, 1)  # hundreds of lines must not hide the means
     for patient in sorted(set().union(*(p.index for p in paired.values()))):
         line = [(paired[m].get(patient, np.nan), y) for y, m in enumerate(methods)]
         axes.plot(*zip(*line, strict=True), color=PALE, linewidth=0.5, alpha=faint, zorder=1)
     for y, method in enumerate(methods):
-        axes.plot(paired[method], np.full(len(paired[method]), y), ".", ms=2.5, alpha=0.6, mew=0, zorder=2)
-        colour, marker = look(method)
-        axes.lines[-1].set_color(colour)
+        (colour, marker), dice = look(method), paired[method]
+        axes.plot(dice, np.full(len(dice), y), ".", color=colour, ms=2.5, alpha=0.6, mew=0, zorder=2)
         for row in results.at(summary, method, subset).itertuples():
             axes.plot([row.dice_ci_low, row.dice_ci_high], [y + 0.25] * 2, color=INK, lw=1.2, zorder=3)
-            axes.plot(row.dice_mean, y + 0.25, marker, color=colour, ms=4.5, zorder=4)
-            axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.5)
+            axes.plot(row.dice_mean, y + 0.25, marker, color=colour, ms=4.5, mec="white", mew=0.5, zorder=4)
     axes.set_yticks(range(len(methods)), [method_label(m) for m in methods] if label else [""] * len(methods))
     axes.set_ylim(len(methods) - 0.4, -0.6)
-    axes.tick_params(labelsize=SMALL)
     x_grid(axes)
 
 
 def caption(results: Results, subsets: list[str]) -> str:
-    """What the marks are, on which cases, and which sequences each network was given."""
     given = " or ".join(modalities_label(s) for s in subsets)
     text = (
         f"Dice of {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}. Networks were "
@@ -78,7 +72,6 @@ def caption(results: Results, subsets: list[str]) -> str:
 
 
 def alt(results: Results, subset: str) -> str:
-    """The means in words."""
     summary, parts = results.summary_of(), []
     for method in results.methods_at(subset):
         means = results.at(summary, method, subset).set_index("region").dice_mean

@@ -5,7 +5,7 @@ import pandas as pd
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import INK, ONE_COLUMN, SMALL, TWO_COLUMNS, Drawing, look, new_figure, x_grid
+from crossmodal.figures.style import INK, ONE_COLUMN, TWO_COLUMNS, Drawing, look, new_figure, x_grid
 from crossmodal.wording import enumerate_words, estimate, method_label, modalities_label, number, plural
 
 TITLE = "Gain over the student alone"
@@ -24,8 +24,7 @@ def draw(results: Results) -> Drawing:
         raise MissingDataError("no method is compared with the student alone for the subsets that are shown.")
     stacked = len(rows) <= STACKED_UP_TO
     height = 0.45 + 0.24 * len(rows)
-    size = (ONE_COLUMN, 3 * height + 0.3) if stacked else (TWO_COLUMNS, height + 0.45)
-    figure = new_figure(*size)
+    figure = new_figure(ONE_COLUMN, 3 * height + 0.3) if stacked else new_figure(TWO_COLUMNS, height + 0.45)
     panels = np.ravel(figure.subplots(3 if stacked else 1, 1 if stacked else 3, sharex=True, squeeze=False))
     for j, (axes, region) in enumerate(zip(panels, REGIONS, strict=True)):
         draw_panel(axes, table[table.region == region], rows, several=len(shown) > 1, intervals=stacked)
@@ -39,14 +38,9 @@ def draw(results: Results) -> Drawing:
 
 
 def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], several: bool, intervals: bool) -> None:
-    """One region: mean gain and interval for each row, in numbers to the right of the panel.
+    """One region: the mean gain of each row (over all subsets where it names none), also in numbers at the right.
 
-    Args:
-        axes: the panel.
-        table: gains in this region.
-        rows: method and subset of each row; no subset: all of them, with their mean.
-        several: more than one subset is shown, so labels name it.
-        intervals: write intervals beside the gains, where there is room.
+    With `several` subsets labels name them; `intervals` stand beside the numbers where there is room.
     """
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, (method, subset) in enumerate(rows):
@@ -60,11 +54,11 @@ def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], se
             words = "no value"
             for row in mine[mine.modalities == subset].itertuples():
                 axes.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.5, zorder=2)
-                axes.plot(row.dice_gain, y, marker, color=colour, ms=5, zorder=3)
-                axes.lines[-1].set_markerfacecolor(colour if row.p_holm < 0.05 else "white")
+                fill = colour if row.p_holm < 0.05 else "white"
+                axes.plot(row.dice_gain, y, marker, color=colour, mfc=fill, ms=5, zorder=3)
                 shown = (row.dice_gain, row.ci_low, row.ci_high) if intervals else (row.dice_gain, np.nan, np.nan)
                 words = estimate(*shown, sign=True)
-        axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
+        axes.text(1.03, y, words, transform=axes.get_yaxis_transform(), va="center")
     labels = [method_label(m) + (f"\n{modalities_label(s)}" if several and s else "") for m, s in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -72,7 +66,6 @@ def draw_panel(axes, table: pd.DataFrame, rows: list[tuple[str, str | None]], se
 
 
 def caption(results: Results, table: pd.DataFrame, many: bool) -> str:
-    """What is compared, over how many cases, and the family that Holm's correction covers."""
     family = len(table[["method", "modalities"]].drop_duplicates())
     if "family_size" in table and table.family_size.notna().any():
         family = int(table.family_size.max())
@@ -97,7 +90,6 @@ def caption(results: Results, table: pd.DataFrame, many: bool) -> str:
 
 
 def alt(table: pd.DataFrame, rows: list[tuple[str, str | None]]) -> str:
-    """The gains in words."""
     parts = []
     for method, subset in rows:
         mine = table[(table.method == method) & ((table.modalities == subset) | (subset is None))]

@@ -46,15 +46,14 @@ def draw_panel(axes, results: Results, methods: list[str], subset: str, external
         a, b, (colour, marker) = intra.iloc[0], cross.iloc[0], look(method)
         axes.plot([a.dice_ci_low, a.dice_ci_high], [b.dice_mean] * 2, color=colour, lw=0.7, alpha=0.6, zorder=2)
         axes.plot([a.dice_mean] * 2, [b.dice_ci_low, b.dice_ci_high], color=colour, lw=0.7, alpha=0.6, zorder=2)
-        axes.plot(a.dice_mean, b.dice_mean, marker, color=colour, ms=5, zorder=3)
-        axes.lines[-1].set(markeredgecolor="white", markeredgewidth=0.4)
+        axes.plot(a.dice_mean, b.dice_mean, marker, color=colour, ms=5, mec="white", mew=0.4, zorder=3)
     axes.grid()
 
 
 def fit_limits(panels: np.ndarray) -> None:
     """Equal limits on both axes, around all intervals."""
     lines = [line for axes in panels.flat for line in axes.lines[1:]]
-    values = np.concatenate([np.concatenate([line.get_xdata(), line.get_ydata()]) for line in lines])
+    values = np.concatenate([line.get_data() for line in lines], axis=None)
     values = values[np.isfinite(values)]
     low, high = max(0, values.min() - 0.02), min(1, values.max() + 0.02)
     for axes in panels.flat:
@@ -64,7 +63,6 @@ def fit_limits(panels: np.ndarray) -> None:
 
 
 def caption(results: Results, externals: list[str], subset: str) -> str:
-    """What below the diagonal means."""
     return (
         f"Mean Dice of networks trained on {results.cohort}, on its held-out {results.unit}s (across) and on "
         f"{enumerate_words(externals)} (up), given {modalities_label(subset)}; bars are bootstrap 95% intervals. "
@@ -73,16 +71,14 @@ def caption(results: Results, externals: list[str], subset: str) -> str:
 
 
 def alt(results: Results, methods: list[str], subset: str, externals: list[str]) -> str:
-    """Both means of each method and region."""
     parts = []
     for external in externals:
         for method in methods:
-            intra = results.at(results.summary_of(), method, subset).set_index("region")
-            cross = results.at(results.summary_of(external), method, subset).set_index("region")
-            pairs = [
-                f"{r} {number(intra.dice_mean[r])} to {number(cross.dice_mean[r])}"
-                for r in REGIONS
-                if r in intra.index and r in cross.index
-            ]
+            intra, cross = (
+                results.at(results.summary_of(cohort), method, subset).set_index("region").dice_mean
+                for cohort in (results.cohort, external)
+            )
+            both = [region for region in REGIONS if region in intra and region in cross]
+            pairs = [f"{region} {number(intra[region])} to {number(cross[region])}" for region in both]
             parts.append(f"{method_label(method)} on {external}: {', '.join(pairs)}")
     return f"Dice within and across cohorts: {'; '.join(parts)}."

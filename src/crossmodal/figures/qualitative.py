@@ -48,20 +48,15 @@ def draw_row(panels, rank: str, columns: list[str], arrays: dict, networks, scal
         own = arrays.get(f"{rank}_{column}")
         if own is None:
             axes.set_axis_off()
-        elif column in MODALITIES:
-            show(axes, own, scale)
         else:
-            show(axes, base, scale)
-            contour(axes, own)
+            grey = own if column in MODALITIES else base
+            axes.imshow(grey, cmap="gray", vmin=0, vmax=255, aspect=scale, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if column not in MODALITIES:
+                contour(axes, own)
         if column in networks.index:
             axes.set_xlabel(" ".join(number(networks.at[column, f"dice_{r}"], 2) for r in REGIONS), labelpad=1.5)
-
-
-def show(axes, image: np.ndarray, scale: float) -> None:
-    """A grey image without ticks, in its true proportions."""
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, aspect=scale, interpolation="nearest")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
 
 
 def contour(axes, nested: np.ndarray) -> None:
@@ -73,7 +68,6 @@ def contour(axes, nested: np.ndarray) -> None:
 
 
 def caption(rows, given: list[str]) -> str:
-    """The rule, which cases they are, and which run is shown."""
     cases = rows.drop_duplicates("rank")
     named = enumerate_words([f"{r.rank} {r.case}" for r in cases.itertuples()])
     ranked_by = method_label(str(cases.ranked_by.iloc[0]))
@@ -87,7 +81,6 @@ def caption(rows, given: list[str]) -> str:
 
 
 def alt(rows) -> str:
-    """Dice of each network in each case."""
     parts = []
     for rank, own in rows.groupby("rank", sort=False):
         networks = [

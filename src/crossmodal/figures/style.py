@@ -43,14 +43,9 @@ REGION_COLOURS = {"WT": "#009E73", "TC": "#E69F00", "ET": "#CC79A7"}
 
 RC = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is the same everywhere
-    "font.size": SMALL,
+    "font.size": SMALL,  # of labels, ticks and legends too
     "axes.titlesize": NORMAL,
-    "axes.labelsize": SMALL,
-    "xtick.labelsize": SMALL,
-    "ytick.labelsize": SMALL,
-    "legend.fontsize": SMALL,
     "legend.frameon": False,
-    "figure.dpi": 100,
     "savefig.dpi": 300,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -67,9 +62,7 @@ RC = {
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
     "pdf.fonttype": 42,  # real text, not outlines
-    "ps.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "crossmodal",
+    "ps.fonttype": 42,  # matplotlib's PDFs depend on it too
 }
 
 
@@ -104,10 +97,11 @@ def look(method: str) -> tuple[str, str]:
 
 def method_handles(methods: list[str], **line: Any) -> list[Line2D]:
     """What a legend shows for each method: its marker and colour; `line` holds further properties."""
-    handles = [Line2D([], [], **{"ls": "none"} | line, label=method_label(method)) for method in methods]
-    for handle, method in zip(handles, methods, strict=True):
+    handles = []
+    for method in methods:
         colour, marker = look(method)
-        handle.set(color=colour, marker=marker)
+        own = {"color": colour, "marker": marker, "label": method_label(method)}
+        handles.append(Line2D([], [], **{"ls": "none"} | line | own))
     return handles
 
 
@@ -134,8 +128,7 @@ def mark(figure: Figure, phantom: bool) -> None:
     """Write on a figure of phantoms what it shows: a picture is passed on without its page."""
     if phantom:
         text = "Embedded phantom cohort: simulated images, no patients"
-        figure.text(0.995, 0.03 / figure.get_figheight(), text, ha="right", va="bottom", fontsize=SMALL)
-        figure.texts[-1].set_color("#a03000")
+        figure.text(0.995, 0.03 / figure.get_figheight(), text, ha="right", va="bottom", color="#a03000")
 
 
 def x_grid(axes: Axes) -> None:

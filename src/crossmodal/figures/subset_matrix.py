@@ -5,7 +5,7 @@ import pandas as pd
 
 from crossmodal.domain import ALL, MODALITIES, MODALITY_LABELS, REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import GREY, INK, PALE, SMALL, TWO_COLUMNS, Drawing, new_figure
+from crossmodal.figures.style import GREY, INK, PALE, TWO_COLUMNS, Drawing, new_figure
 from crossmodal.wording import enumerate_words, method_label, number, plural
 
 TITLE = "Dice for every subset of sequences"
@@ -38,13 +38,9 @@ def draw(results: Results) -> Drawing:
 
 
 def matrix(summary: pd.DataFrame, methods: list[str], subsets: list[str]) -> pd.DataFrame:
-    """Mean Dice, methods × subsets; in a last column the mean over the subsets, NaN unless all are there.
+    """Mean Dice in one cohort and region, methods × subsets, and in a last column their mean where all are there.
 
     All four sequences have a column too where only methods that always see them were given them.
-
-    Args:
-        summary: rows of summary.csv for one cohort and region.
-        methods, subsets: the rows and columns, in order.
     """
     table = summary.pivot_table(index="method", columns="modalities", values="dice_mean")
     own = table.reindex(index=methods, columns=subsets)
@@ -61,7 +57,7 @@ def draw_dots(axes, subsets: list[str]) -> None:
         axes.plot([x] * 4, range(4), "o", ms=4, color=PALE, zorder=1)
         axes.plot([x] * len(given), given, "o-", ms=4, lw=1, color=INK, zorder=2)
     axes.set_yticks(range(4), [MODALITY_LABELS[m] for m in MODALITIES])
-    axes.text(len(subsets) + 0.0, 1.5, "mean", ha="center", va="center", fontsize=SMALL, color=GREY)
+    axes.text(len(subsets), 1.5, "mean", ha="center", va="center", color=GREY)
     axes.set(xlim=(-0.5, len(subsets) + 0.5), ylim=(3.6, -0.6), xticks=[])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -69,14 +65,12 @@ def draw_dots(axes, subsets: list[str]) -> None:
 
 def draw_matrix(axes, table: pd.DataFrame, low: float, high: float):
     """A heat map with the number in each cell; what was not run stays white."""
-    values = np.ma.masked_invalid(table.to_numpy())
+    values = table.to_numpy()
     image = axes.imshow(values, cmap="cividis", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
     axes.axvline(len(table.columns) - 1.5, color="white", lw=3)
-    for y, x in zip(*np.nonzero(~values.mask if values.mask.shape else np.ones(values.shape)), strict=True):
+    for y, x in np.argwhere(np.isfinite(values)):
         dark = (values[y, x] - low) / max(high - low, 1e-9) < 0.6
-        axes.text(
-            x, y, number(values[y, x]), ha="center", va="center", fontsize=SMALL, color="white" if dark else "black"
-        )
+        axes.text(x, y, number(values[y, x]), ha="center", va="center", color="white" if dark else "black")
     axes.set_yticks(range(len(table)), [method_label(m) for m in table.index])
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -85,7 +79,6 @@ def draw_matrix(axes, table: pd.DataFrame, low: float, high: float):
 
 
 def caption(results: Results, subsets: list[str]) -> str:
-    """What columns, rows and white cells are."""
     given = f"full dots: given to the network{results.seeing_all(results.methods)}"
     return (
         f"Mean Dice on {plural(results.count(), f'held-out {results.unit}')} of {results.cohort} for "
@@ -95,7 +88,6 @@ def caption(results: Results, subsets: list[str]) -> str:
 
 
 def alt(tables: dict[str, pd.DataFrame]) -> str:
-    """Lowest and highest Dice of each region and where they are."""
     parts = []
     for region, table in tables.items():
         cells = table.drop(columns="mean").stack()

@@ -83,7 +83,7 @@ def collect_lines(curves: pd.DataFrame) -> list[dict]:
             if kind == "distillation":
                 first = table.bfill().iloc[0]
                 table = table / first.where(first.abs() > 0)
-            lines.append({"method": method, "term": term, "kind": kind, "runs": table.shape[1], "table": table})
+            lines.append({"method": method, "term": term, "kind": kind, "table": table})
     return lines
 
 
@@ -97,8 +97,8 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
         # Markers at a few epochs, not the same for each line, so that colour is not the only sign.
         step = max(1, len(table) // 5)
         some = (len(seen) * 3 % step, step)
-        axes.plot(table.index, mean, STYLES[number % 4], color=colour, lw=1, marker=marker)
-        axes.lines[-1].set(markersize=3, markevery=some)
+        style = {"ls": STYLES[number % 4], "color": colour, "marker": marker}
+        axes.plot(table.index, mean, **style, lw=1, ms=3, markevery=some)
         if table.shape[1] > 1:
             axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0)
     axes.set_title(KINDS[kind])
@@ -118,9 +118,8 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
 
 
 def caption(lines: list[dict], given: str) -> str:
-    """What the lines are, and the names of the terms as progress.csv has them."""
     terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
-    runs = max(x["runs"] for x in lines)
+    runs = max(x["table"].shape[1] for x in lines)
     sentences = {
         f"Loss terms during training for {given}.": True,
         f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest.": runs > 1,
@@ -137,7 +136,6 @@ def caption(lines: list[dict], given: str) -> str:
 
 
 def alt(lines: list[dict], kinds: list[str]) -> str:
-    """First and last value of each line."""
     parts = []
     for line in lines:
         mean = line["table"].mean(axis=1)

@@ -5,7 +5,7 @@ import pandas as pd
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.experiment.runs import STUDENT
-from crossmodal.figures.style import GREY, INK, SMALL, TWO_COLUMNS, Drawing, look, new_figure
+from crossmodal.figures.style import GREY, INK, TWO_COLUMNS, Drawing, look, new_figure
 from crossmodal.wording import enumerate_words, estimate, interval, method_label, modalities_label, number, plural
 
 TITLE = "Volume agreement"
@@ -33,7 +33,7 @@ def draw(results: Results) -> Drawing:
         panels[0, j].set_title(method_label(method), pad=22 if narrow else None)
         panels[2, j].set_xlabel("Mean of both volumes, ml")
     for i, region in enumerate(REGIONS):
-        panels[i, 0].set_ylabel(f"{REGION_LABELS[region]}\npredicted − reference, ml", fontsize=SMALL)
+        panels[i, 0].set_ylabel(f"{REGION_LABELS[region]}\npredicted − reference, ml")
     return Drawing(figure, caption(results, methods, subset), alt(volumes))
 
 
@@ -61,22 +61,14 @@ def draw_panel(axes, volumes: pd.DataFrame, colour: str, narrow: bool) -> None:
         return
     bias, low, high = limits(volumes)
     axes.axhline(bias, color=INK, lw=1)
-    axes.axhline(low, color=INK, lw=0.8, linestyle="--")
-    axes.axhline(high, color=INK, lw=0.8, linestyle="--")
+    for limit in (low, high):
+        axes.axhline(limit, color=INK, lw=0.8, linestyle="--")
     words = f"{estimate(bias, low, high, 1, sign=True)} ml"
-    axes.text(
-        1,
-        1.02,
-        words.replace(" (", "\n(") if narrow else words,
-        transform=axes.transAxes,
-        ha="right",
-        va="bottom",
-        fontsize=SMALL,
-    )
+    words = words.replace(" (", "\n(") if narrow else words
+    axes.text(1, 1.02, words, transform=axes.transAxes, ha="right", va="bottom")
 
 
 def caption(results: Results, methods: list[str], subset: str) -> str:
-    """What the lines are."""
     named = enumerate_words([method_label(m) for m in methods])
     return (
         f"Predicted against reference volume on {plural(results.count(), f'held-out {results.unit}')} of "
@@ -87,11 +79,10 @@ def caption(results: Results, methods: list[str], subset: str) -> str:
 
 
 def alt(volumes: dict[tuple[str, str], pd.DataFrame]) -> str:
-    """Bias and limits in words."""
     parts = []
     for (method, region), table in volumes.items():
         if len(table) >= FEWEST:
             bias, low, high = limits(table)
-            limits_words = interval(low, high, 1, sign=True)
-            parts.append(f"{method_label(method)} {region} {number(bias, 1, sign=True)} ml, limits {limits_words}")
+            words = f"{number(bias, 1, sign=True)} ml, limits {interval(low, high, 1, sign=True)}"
+            parts.append(f"{method_label(method)} {region} {words}")
     return f"Mean difference of predicted and reference volume: {'; '.join(parts)}."

@@ -8,7 +8,7 @@ import pandas as pd
 from crossmodal.cohort.volumes import load_volume
 from crossmodal.domain import ED, ET, MODALITIES, NCR, to_internal
 from crossmodal.errors import UserError
-from crossmodal.figures.data.files import write_csv
+from crossmodal.figures.data import write_csv
 
 CLASSES = {"background": 0, "ED": ED, "NCR": NCR, "ET": ET}
 CASES = 8
@@ -20,12 +20,7 @@ def collect_class_means(cases: pd.DataFrame, out: Path) -> list[str]:
     """Write class_mean_histograms.csv: for each modality and class, the share of the class's brain voxels in each bin
     of intensity, in the original and in the class-mean image, over the first training cases (by name).
 
-    Args:
-        cases: cases.csv.
-        out: figure_data/.
-
-    Returns:
-        What could not be read, and why.
+    Returns what could not be read, and why.
     """
     training = cases[(cases.split == "train") & (cases.seg != "")].sort_values("case").head(CASES)
     counts: dict[tuple[str, str, str], np.ndarray] = {}
@@ -47,12 +42,7 @@ def collect_class_means(cases: pd.DataFrame, out: Path) -> list[str]:
 
 
 def add_case(counts: dict, case: dict) -> None:
-    """Add one case's voxels to the histograms.
-
-    Args:
-        counts: (modality, class, "original" or "class_mean") -> voxels in each bin; changed in place.
-        case: a row of cases.csv.
-    """
+    """Add one case's voxels to `counts`: (modality, class, "original" or "class_mean") -> voxels in each bin."""
     segmentation, _ = load_volume(case["seg"])
     labels = np.zeros(segmentation.shape, dtype=np.uint8)
     for own, internal in to_internal(case["release"]).items():

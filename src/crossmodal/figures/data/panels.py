@@ -15,7 +15,7 @@ from crossmodal.evaluate.results import focus_method, focus_subset
 from crossmodal.experiment.config import Resolved
 from crossmodal.experiment.layout import PREDICTIONS, Prediction
 from crossmodal.experiment.runs import STUDENT, Roles
-from crossmodal.figures.data.files import write_csv, write_npz
+from crossmodal.figures.data import write_csv, write_npz
 
 MARGIN_MM = 12.0  # around the brain
 RUN = ["cohort", "method", "modalities", "seed", "fold"]
@@ -25,23 +25,15 @@ def collect_panels(config: Resolved, cases: pd.DataFrame, predictions: Path, per
     """Write panels.npz and panels.csv for the training cohort's held-out cases.
 
     The rule: cases are ranked by the student's mean Dice over WT, TC and ET (seeds and folds averaged; ties by
-    name); best, median and worst are shown. The slice is the axial one in which WT, TC and ET of
-    the reference have most voxels together.
+    name); best, median and worst are shown. The slice is the axial one in which WT, TC and ET of the reference have
+    most voxels together.
 
     panels.npz holds, for each rank, <rank>_<modality> (uint8, 0-255 between the 0.5th and 99.5th percentile of
     the brain), <rank>_reference and <rank>_<role> (uint8: 0 none, 1 WT only, 2 TC without ET, 3 ET), where role
     is student, distilled or the name of an upper bound, such as teacher. Rows run from anterior to posterior, columns
     from the patient's right to left.
 
-    Args:
-        config: of the experiment.
-        cases: cases.csv.
-        predictions: folder <cohort>/<method>/<modalities>/seed<s>/fold_<k>/<case>.nii.gz.
-        per_case: tables/per_case.csv.
-        out: figure_data/.
-
-    Returns:
-        What could not be collected, and why.
+    Args are those of `collect_figure_data`. Returns what could not be collected, and why.
     """
     try:
         chosen = choose(config, held_out(read_per_case(per_case))[0])
@@ -64,7 +56,7 @@ def collect_panels(config: Resolved, cases: pd.DataFrame, predictions: Path, per
 
 
 def choose(config: Resolved, scores: pd.DataFrame) -> pd.DataFrame:
-    """One row for each rank and role: cohort, case, method, modalities, seed, fold, dice_WT, dice_TC, dice_ET.
+    """A row of panels.csv, without its slice, for each rank and role.
 
     Args:
         config: of the experiment.
@@ -74,7 +66,8 @@ def choose(config: Resolved, scores: pd.DataFrame) -> pd.DataFrame:
         LookupError: no method of the config is scored.
     """
     cohorts = list(scores.cohort.unique())
-    scores = scores[scores.cohort == next((name for name in config.cohorts if name in cohorts), cohorts[0])]
+    cohort = next((name for name in config.cohorts if name in cohorts), cohorts[0])
+    scores = scores[scores.cohort == cohort]
     roles = Roles([method for method in config.methods if method in set(scores.method)], config.recipes)
     shown = {"student": STUDENT if STUDENT in roles.methods else None}
     shown |= {"distilled": focus_method(config.paper, roles.compared)} | {name: name for name in roles.upper_bounds}
@@ -85,7 +78,7 @@ def choose(config: Resolved, scores: pd.DataFrame) -> pd.DataFrame:
     mine = scores[scores.method == ranked_by]
     subset = focus_subset(config.subsets, list(mine.modalities.unique()))
     mine = mine[mine.modalities == subset]
-    order = mine.groupby("case").dice.mean().sort_index().sort_values(ascending=False, kind="stable")
+    order = mine.groupby("case").dice.mean().sort_values(ascending=False, kind="stable")
     positions = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
     if len(order) < 3:
         positions = {"best": 0, "worst": 1} if len(order) == 2 else {"only": 0}
@@ -93,31 +86,23 @@ def choose(config: Resolved, scores: pd.DataFrame) -> pd.DataFrame:
     for rank, position in positions.items():
         case = order.index[position]
         for role, method in shown.items():
-            own = (scores.method == method) & (scores.modalities == roles.row_subset(method, subset))
-            runs = scores[own & (scores.case == case)].astype({"seed": int, "fold": int})
+            given = roles.row_subset(method, subset)
+            own = (scores.case == case) & (scores.method == method) & (scores.modalities == given)
+            runs = scores[own].astype({"seed": int, "fold": int})
             if runs.empty:
                 continue
-            seed, fold = runs[["seed", "fold"]].sort_values(["seed", "fold"]).iloc[0]
-            first = runs[(runs.seed == seed) & (runs.fold == fold)]
-            key = first.iloc[0][["cohort", "case", "method", "modalities", "seed", "fold"]].to_dict()
-            dice = first.set_index("region").dice
-            rows.append(
-                {"rank": rank, "role": role, **key, "subset": subset, "ranked_by": ranked_by}
-                | {f"dice_{region}": dice.get(region) for region in REGIONS}
-            )
+            seed, fold = min(zip(runs.seed, runs.fold, strict=True))
+            first = runs[(runs.seed == seed) & (runs.fold == fold)].set_index("region")
+            row = {"rank": rank, "role": role, "cohort": cohort, "case": case, "method": method, "modalities": given}
+            row |= {"seed": seed, "fold": fold, "subset": subset, "ranked_by": ranked_by}
+            rows.append(row | {f"dice_{region}": first.dice.get(region) for region in REGIONS})
     return pd.DataFrame(rows)
 
 
 def cut(
     rank: str, networks: pd.DataFrame, cases: pd.DataFrame, predictions: Path
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Images and segmentations of one case in one slice, and the rows of panels.csv that describe them.
-
-    Args:
-        rank: best, median, worst or only.
-        networks: rows of `choose` of this rank.
-        cases: cases.csv.
-        predictions: folder of predictions.
+    """Images and segmentations of one case in one slice, and the rows of panels.csv (from `choose`) for them.
 
     Raises:
         UserError, OSError, ValueError, LookupError, EOFError: an image or a prediction is missing or unreadable.

@@ -9,7 +9,7 @@ import pandas as pd
 from crossmodal.domain import ALL
 from crossmodal.evaluate.results import MANY_SUBSETS, focus_subset
 from crossmodal.experiment.layout import Training, trainings_in
-from crossmodal.figures.data.files import write_csv, write_npz
+from crossmodal.figures.data import write_csv, write_npz
 
 CURVE_COLUMNS = ["method", "modalities", "seed", "fold", "epoch", "step", "term", "value"]
 NOT_TERMS = {"epoch", "step", "resumed_from", "time"}
@@ -19,12 +19,7 @@ Trained = Sequence[tuple[Training, Path]]
 
 
 def shown_trainings(models: Path, subsets: Sequence[str]) -> Trained:
-    """The trainings that a figure shows: of many subsets, the one in focus, and networks of all four modalities.
-
-    Args:
-        models: folder <method>/<modalities>/seed<s>/fold_<k>/.
-        subsets: the subsets of the config.
-    """
+    """The trainings that a figure shows: of many subsets, the one in focus, and networks of all four modalities."""
     found = list(trainings_in(models))
     if len(subsets) <= MANY_SUBSETS:
         return found
