@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from operator import length_hint
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -19,8 +20,7 @@ def track(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T
         what: what is being counted, e.g. "cases checked".
         total: number of items, when `items` has no length.
     """
-    if total is None:
-        total = len(items) if hasattr(items, "__len__") else None
+    total = total or length_hint(items) or None
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track as rich_track

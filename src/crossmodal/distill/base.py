@@ -73,24 +73,22 @@ class DistillationLoss(nn.Module):
         Raises:
             ValueError: the shapes do not fit each other or the loss.
         """
-        self._check_shapes(tuple(student.shape), tuple(teacher.shape))
+        ours, theirs = tuple(student.shape), tuple(teacher.shape)
+        sides = f"{type(self).__name__}: the student's features are {ours}, the teacher's {theirs}"
+        if min(len(ours), len(theirs)) < self.fewest_dims:
+            raise ValueError(f"{sides}: they should be (B, C, ...) with {self.fewest_dims} dimensions or more")
+        if (ours[0], *ours[2:]) != (theirs[0], *theirs[2:]):
+            raise ValueError(f"{sides}: batch and positions should be the same")
+        if self.channels is None:
+            _check_channels(type(self), ours[1], theirs[1])
+        elif (ours[1], theirs[1]) != tuple(self.channels):
+            raise ValueError(f"{sides}: 'channels' was {tuple(self.channels)}")
         with torch.autocast(student.device.type, enabled=False):
             return self.compare(student.float(), teacher.float(), labels)
 
     def compare(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         """The loss's equation, without checks of shapes and in the precision of its arguments."""
         raise NotImplementedError
-
-    def _check_shapes(self, student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
-        sides = f"{type(self).__name__}: the student's features are {student}, the teacher's {teacher}"
-        if min(len(student), len(teacher)) < self.fewest_dims:
-            raise ValueError(f"{sides}: they should be (B, C, ...) with {self.fewest_dims} dimensions or more")
-        if (student[0], *student[2:]) != (teacher[0], *teacher[2:]):
-            raise ValueError(f"{sides}: batch and positions should be the same")
-        if self.channels is None:
-            _check_channels(type(self), student[1], teacher[1])
-        elif (student[1], teacher[1]) != tuple(self.channels):
-            raise ValueError(f"{sides}: 'channels' was {tuple(self.channels)}")
 
 
 class Projection(nn.Linear):

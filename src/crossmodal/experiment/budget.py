@@ -32,8 +32,7 @@ class Budget(Model):
     batch_size: Positive | None = None
     """Patches a batch."""
     features: list[Positive] | None = Field(None, min_length=3)
-    """Features of each stage; their number is the number of stages (3 or more: with two, deep supervision has no weight
-    left)."""
+    """Features of each stage, of 3 stages or more: with two, deep supervision has no weight left."""
     mirroring: bool = True
     """Average predictions over mirrored inputs (8 forwards), as nnU-Net does."""
     threads: int = Field(4, ge=1)
@@ -53,8 +52,7 @@ class Budget(Model):
     memory_gb: int | float = Field(24, gt=0)
     """Main memory that a training asks a cluster for, in GB."""
     runtime_hours: int | float = Field(12, gt=0)
-    """Time that training one network asks a cluster for; a method that trains or runs a teacher beside it asks for
-    more."""
+    """Time that training one network asks a cluster for; with a teacher beside it, it asks for more."""
 
     @model_validator(mode="after")
     def _patch_fits_the_stages(self) -> Self:

@@ -116,7 +116,6 @@ class Config(Given):
     predict_unlabelled: bool = False
     """Predict cases without a segmentation too."""
     phantom: Phantom = Phantom()
-    """The embedded cohort that is made when brats is null."""
     external: list[External] = Field([])
     """Cohorts that are only tested on."""
     split: Split = Split()
@@ -144,8 +143,7 @@ class Config(Given):
     publish_preprocessed: bool = False
     """Publish the preprocessed data as well."""
     publish_remote: Annotated[str | None, Null] = None
-    """Where `snakemake publish` sends artefacts: a DVC remote's name, a folder or a URL; null for the default remote
-    (docs/publishing.md)."""
+    """Where `snakemake publish` sends artefacts: a DVC remote, folder or URL; null: the default (docs/publishing.md)."""
 
     @property
     def is_phantom(self) -> bool:

@@ -80,11 +80,9 @@ class Recipe(Model):
     role: Literal["student", "teacher"] = "student"
     """Which generator initialises the network: a joint teacher and the method 'teacher' start from the same weights."""
     modalities: Literal["given", "all", "any"] = "given"
-    """given: one network for each subset; all: always the four; any: one network for all 15 subsets, trained on random
-    ones."""
+    """given: one network for each subset; all: always the four; any: one for all 15 subsets, trained on random ones."""
     input: Literal["modalities", "class_mean"] = "modalities"
-    """class_mean: images whose voxels hold their class's mean, which reads the ground truth; such a network is never
-    predicted or scored."""
+    """class_mean: voxels hold their class's mean, from the ground truth; such a network is never predicted."""
     skip_connections: bool = True
     """false: the decoder sees the bottleneck alone."""
     seg_loss: Literal["nnunet", "cross_entropy"] = "nnunet"
@@ -92,8 +90,7 @@ class Recipe(Model):
     seg_weight: int | float = Field(1, ge=0)
     """Weight of the student's segmentation loss."""
     update: Literal["together", "successive"] = "together"
-    """together: one backward for teacher and student; successive: the teacher's step first, then the student's against
-    its fresh features."""
+    """together: one backward for both; successive: the teacher's step first, then the student's on its new features."""
     stop_gradient: Literal["none", "teacher"] = "none"
     """teacher: the distillation sends no gradient into a jointly trained teacher."""
     teacher: Teacher | None = None
