@@ -10,9 +10,8 @@ import cohort_trees as trees
 import nibabel
 import numpy as np
 import pytest
-from cohort_trees import problems_of
+from cohort_trees import check, problems_of
 
-from crossmodal.cohort.check import Options, check_cohort
 from crossmodal.cohort.volumes import load_volume
 from crossmodal.errors import UserError
 
@@ -92,10 +91,6 @@ def real(value: float) -> bytes:
     return np.array(value, "<f4").tobytes()
 
 
-def first_part(content: bytes) -> bytes:
-    return content[: len(content) * 6 // 10]
-
-
 def inside(change):
     """A sound gzip file around change(unpacked bytes)."""
     return packed(lambda content: gzip.compress(change(gzip.decompress(content))))
@@ -107,13 +102,12 @@ def copy_of_another_case(root: Path) -> None:
 
 
 def flipped_copy_in_another_type(root: Path) -> None:
-    """The same patient's T1, stored as float64 in RAS order and unzipped: another file, the same content."""
-    image = nibabel.load(root / "BraTS2021_00000" / "BraTS2021_00000_t1.nii.gz")
-    turned = nibabel.as_closest_canonical(image)
+    """The T1 of another case, stored as float64 in RAS order: another file, the same content."""
+    shutil.copy(root / "BraTS2021_00000" / "BraTS2021_00000_t1.nii.gz", file_of(root))
     for what in (*trees.BRATS, "seg"):
-        ours = nibabel.as_closest_canonical(nibabel.load(file_of(root, what)))
-        trees.write(file_of(root, what), np.asanyarray(ours.dataobj), turned.affine)
-    trees.write(file_of(root), turned.get_fdata(), turned.affine)
+        turned = nibabel.as_closest_canonical(nibabel.load(file_of(root, what)))
+        voxels = turned.get_fdata() if what == "t1" else np.asanyarray(turned.dataobj)
+        trees.write(file_of(root, what), voxels, turned.affine)
 
 
 BAD_FILES = {
@@ -136,13 +130,13 @@ BAD_FILES = {
     "not zipped": (packed(gzip.decompress), "t1.nii.gz", "is named .gz and is not compressed"),
     "zipped as nii": (moved(f"{CASE}_t1.nii"), "t1.nii", "is gzip-compressed and is not named .gz"),
     "gzip cut in the header": (packed(lambda b: b[:20]), "t1.nii.gz", "is truncated within its header"),
-    "gzip cut in the middle": (packed(first_part), "t1.nii.gz", "is a truncated gzip file"),
+    "gzip cut in the middle": (packed(lambda b: b[: len(b) * 6 // 10]), "t1.nii.gz", "is a truncated gzip file"),
     "gzip without its checksum": (packed(lambda b: b[:-8]), "t1.nii.gz", "is a truncated gzip file"),
     "gzip with a wrong checksum": (packed(lambda b: b[:-8] + bytes(8)), "t1.nii.gz", "is a damaged gzip file"),
     "gzip with rubbish behind": (packed(lambda b: b + b"rubbish"), "t1.nii.gz", "is a damaged gzip file"),
     "more inside than said": (inside(lambda b: b + bytes(9)), "t1.nii.gz", "is longer than its header says"),
     "less inside than said": (inside(lambda b: b[:-9]), "t1.nii.gz", "is truncated"),
-    "nii cut": (unpacked(first_part), "t1.nii", "is truncated"),
+    "nii cut": (unpacked(lambda b: b[: len(b) * 6 // 10]), "t1.nii", "is truncated"),
     "nii too long": (unpacked(lambda b: b + b"more"), "t1.nii", "is longer than its header says"),
     "4D": (rewrite("t1", lambda v: np.stack([v, v], -1)), "t1.nii.gz", "is 4D .* where 3D is expected"),
     "4D of one": (rewrite("t1", lambda v: v[..., None]), "t1.nii.gz", "is 4D .* where 3D is expected"),
@@ -205,7 +199,7 @@ def test_a_bad_file_is_named_with_what_is_wrong_and_what_to_do(what, root, tmp_p
     out.mkdir()
     (out / "cases.csv").write_text("from an earlier run")
     with pytest.raises(UserError, match=r"\d+ errors?, the first: .*cases.csv is not written"):
-        check_cohort(root, out, Options(folds=0, workers=2))
+        check(root, out, folds=0)
     errors = [row for row in problems_of(out) if row["severity"] == "error"]
     assert any(re.search(message, row["problem"]) and file in row["file"] for row in errors), errors
     assert all(row["remedy"] and row["case"] for row in errors)
@@ -217,18 +211,16 @@ def test_a_name_that_could_do_harm_is_refused(name, tmp_path):
     folder = tmp_path / "data" / name
     trees.write(folder / "t1.nii.gz", trees.image(1))
     with pytest.raises(UserError, match=r"the case's name (begins|has|is)"):
-        check_cohort(tmp_path / "data", tmp_path / "out", Options(release="brats2021"))
+        check(tmp_path / "data", tmp_path / "out", release="brats2021")
     assert problems_of(tmp_path / "out")
 
 
 @pytest.mark.parametrize("what", ["NaN", "missing modality", "gzip cut in the middle", "another case's images"])
 def test_skip_leaves_the_bad_case_out_and_says_so(what, root, tmp_path):
     BAD_FILES[what][0](root)
-    check_cohort(root, tmp_path / "out", Options(folds=0, on_problem="skip", workers=2))
-    assert CASE not in (tmp_path / "out" / "cases.csv").read_text()
-    assert len((tmp_path / "out" / "cases.csv").read_text().splitlines()) == 3
-    left = [row for row in problems_of(tmp_path / "out") if row["problem"].endswith("(case left out)")]
-    assert {row["case"] for row in left} == {CASE}
+    rows, problems = check(root, tmp_path / "out", folds=0, on_problem="skip")
+    assert [row["case"] for row in rows] == ["BraTS2021_00000", "BraTS2021_00002"]
+    assert {row["case"] for row in problems if row["problem"].endswith("(case left out)")} == {CASE}
 
 
 WARNED = {
@@ -252,8 +244,7 @@ def test_what_is_odd_is_a_warning_and_goes_on(what, root, tmp_path):
     if what == "no orientation":  # so that the case agrees with itself
         for other in ("t1ce", "t2", "flair", "seg"):
             patch(252, bytes(4), other)(root)
-    check_cohort(root, tmp_path / "out", Options(folds=0, workers=2))
-    rows = problems_of(tmp_path / "out")
+    _, rows = check(root, tmp_path / "out", folds=0)
     assert {row["severity"] for row in rows} == {"warning"}
     assert any(re.search(message, row["problem"]) and file in row["file"] for row in rows), rows
 
@@ -264,8 +255,7 @@ def test_segmentation_types_and_orientations_are_read_right(dtype, affine, root,
     for what in trees.BRATS:
         rewrite(what, lambda v: v - np.int16(900) * (v > 0), affine)(root)  # some releases hold negative voxels
     rewrite("seg", lambda v: v.astype(dtype), affine)(root)
-    check_cohort(root, tmp_path / "out", Options(folds=0, test_fraction=0, workers=2))
-    assert problems_of(tmp_path / "out") == []
+    assert check(root, tmp_path / "out", folds=0, test_fraction=0)[1] == []
     voxels, read_affine = load_volume(str(file_of(root, "seg")))
     assert voxels.dtype == dtype
     assert set(np.unique(voxels)) == {0, 1, 2, 4}
@@ -278,9 +268,7 @@ def test_big_endian_multi_member_gzip_and_a_header_extension_are_read(root, tmp_
     nibabel.save(swapped, file_of(root))
     content = gzip.decompress(file_of(root, "t2").read_bytes())
     file_of(root, "t2").write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]) + bytes(512))
-    image = nibabel.load(file_of(root, "flair"))
-    image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), image.affine, image.header)
+    image = nibabel.Nifti1Image(trees.image(91), trees.LPS)
     image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"from the scanner"))
     nibabel.save(image, file_of(root, "flair"))
-    check_cohort(root, tmp_path / "out", Options(folds=0, workers=2))
-    assert problems_of(tmp_path / "out") == []
+    assert check(root, tmp_path / "out", folds=0)[1] == []

@@ -1,8 +1,5 @@
 """Every release is recognised by its names, and read into one cases.csv."""
 
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,10 +10,12 @@ import pytest
 from cohort_trees import check, read
 
 from crossmodal.cohort.check import Options, check_cohort
+from crossmodal.cohort.folders import patient_of
 from crossmodal.cohort.releases import find_cases
 from crossmodal.cohort.volumes import image_of, load_volume
 from crossmodal.domain import REGIONS, RELEASES, from_internal, labels_of, regions_of, to_internal
 from crossmodal.errors import UserError
+from tests.publishing.experiments import crossmodal
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -90,9 +89,8 @@ def test_grades_come_from_folders_or_from_name_mapping(tmp_path):
         ("BraTS-GLI-00005-101", "BraTS-GLI-00005"),
     ],
 )
-def test_a_patient_is_the_name_without_the_visit(name, patient, tmp_path):
-    trees.write_case(tmp_path / "data" / name, 1)
-    assert find_cases(tmp_path / "data").cases[0].patient == patient
+def test_a_patient_is_the_name_without_the_visit(name, patient):
+    assert patient_of(name) == patient
 
 
 def gli(root, visit, labels):
@@ -199,11 +197,8 @@ def test_2023_and_msd_have_1_and_2_swapped_and_the_cavity_lies_outside():
         to_internal("brats2012")
 
 
-def test_the_real_sample_is_two_to_train_and_one_to_test(tmp_path):
-    sample = Path(os.environ.get("CROSSMODAL_BRATS_SAMPLE", Path(__file__).parents[3] / "shared/brats2021-sample"))
-    if not sample.is_dir():
-        pytest.skip("the three real BraTS 2021 cases are not here: set CROSSMODAL_BRATS_SAMPLE to their folder")
-    rows, problems = check(sample, tmp_path / "out")
+def test_the_real_sample_is_two_to_train_and_one_to_test(brats_sample, tmp_path):
+    rows, problems = check(brats_sample, tmp_path / "out")
     assert sorted(row["split"] for row in rows) == ["test", "train", "train"]
     assert {row["release"] for row in rows} == {"brats2021"}
     assert [row["severity"] for row in problems] == ["warning"]  # too few for 5 folds
@@ -211,21 +206,17 @@ def test_the_real_sample_is_two_to_train_and_one_to_test(tmp_path):
 
 
 def test_the_command_line_says_what_is_wrong_and_exits_1(tmp_path):
-    def crossmodal(*words):
-        command = [sys.executable, "-m", "crossmodal.cli", "cohort", "check", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    root = trees.brats2021(tmp_path / "data")
-    good = crossmodal(root, "--out", tmp_path / "out", "--name", "mine", "--folds", 2)
+    root, command = trees.brats2021(tmp_path / "data"), ("cohort", "check", "data", "--out", "out")
+    good = crossmodal(tmp_path, *command, "--name", "mine", "--folds", 2)
     assert good.returncode == 0, good.stderr
     assert read(tmp_path / "out" / "cases.csv")[0]["cohort"] == "mine"
     (root / "BraTS2021_00001" / "BraTS2021_00001_t1.nii.gz").unlink()
-    bad = crossmodal(root, "--out", tmp_path / "out")
+    bad = crossmodal(tmp_path, *command)
     assert bad.returncode == 1
     assert "has no t1" in bad.stderr
     assert "Traceback" not in bad.stderr
     assert not (tmp_path / "out" / "cases.csv").exists()
-    skipped = crossmodal(root, "--out", tmp_path / "out", "--on-problem", "skip")
+    skipped = crossmodal(tmp_path, *command, "--on-problem", "skip")
     assert skipped.returncode == 0, skipped.stderr
     assert len(read(tmp_path / "out" / "cases.csv")) == 3
 

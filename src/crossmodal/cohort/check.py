@@ -1,41 +1,22 @@
 """`crossmodal cohort check`: from a downloaded folder to cases.csv, or to a list of what is wrong with it."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from crossmodal.cohort.cases import Case, Cohort, require_cohort_name
 from crossmodal.cohort.cases_csv import COLUMNS, SPLITS
-from crossmodal.cohort.cohorts import read_cohort
+from crossmodal.cohort.cohorts import Options, read_cohort
 from crossmodal.cohort.csv_text import write_csv
 from crossmodal.cohort.overlap import Identities, remove_overlaps
 from crossmodal.cohort.problems import ERROR, Problem, error, errors_in, lines_of, printable, warning, write_problems
 from crossmodal.cohort.split_files import Entry, apply_split, read_split
 from crossmodal.cohort.splits import Place, split_by_patient
-from crossmodal.device import available_cores
 from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
 from crossmodal.wording import plural
 
 ON_PROBLEM = ("stop", "skip")
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `crossmodal cohort check`, as the command line documents them."""
-
-    release: str = "auto"
-    name: str | None = None
-    on_problem: str = "stop"
-    folds: int = 5
-    test_fraction: float = 0.2
-    split_seed: int = 0
-    split_file: str | None = None
-    external: tuple[str, ...] = ()  # NAME=PATH[:release]
-    name_mapping: tuple[Path, ...] = ()
-    predict_unlabelled: bool = False
-    headers_only: bool = False
-    workers: int | None = None
 
 
 class ListedError(UserError):
@@ -65,12 +46,14 @@ def check_cohort(path: Path, out: Path, options: Options) -> None:
     try:
         rows = _checked_rows(path, options, problems)
     except UserError as fault:
+        _show(problems)
         if not isinstance(fault, ListedError):
             what, _, remedy = str(fault).removeprefix(f"{path}: ").partition("; ")
             problems.append(error("", path, what, remedy))
         write_problems(problems_file, problems)
         cases_file.unlink(missing_ok=True)
         raise
+    _show(problems)
     write_problems(problems_file, problems)
     if options.headers_only:
         print("only headers were read: cases.csv is not written")
@@ -99,7 +82,7 @@ def parse_external(given: str) -> tuple[str, Path, str]:
 
 
 def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list[dict[str, str]]:
-    """All rows of cases.csv; what is wrong is shown and added to `problems`, whether or not this raises."""
+    """All rows of cases.csv; what is wrong is added to `problems`, whether or not this raises."""
     if options.folds < 0 or options.folds == 1:
         raise UserError(f"--folds {options.folds}: give 2 or more folds, or 0 for none")
     if not 0 <= options.test_fraction < 1:
@@ -113,34 +96,21 @@ def _checked_rows(path: Path, options: Options, problems: list[Problem]) -> list
     entries = read_split(options.split_file) if options.split_file else None
     cohorts: list[Cohort] = []
     for name, place, release in [(options.name, path, options.release), *map(parse_external, options.external)]:
-        workers = options.workers or available_cores()
-        cohort = read_cohort(place, release, name, options.predict_unlabelled, options.headers_only, workers)
+        cohort = read_cohort(place, release, name, options)
         if cohort.name in [other.name for other in cohorts]:
             raise UserError(f"{place}: another cohort is named '{cohort.name}' too; give each a name of its own")
         for row in cohort.problems:
             is_left_out = options.on_problem == "skip" and row.severity == ERROR and row.case
             problems.append(replace(row, problem=f"{row.problem} (case left out)") if is_left_out else row)
         cohorts.append(cohort)
-    _show(problems)
-    _stop_at_errors(problems, options.on_problem)
+    _stop_at_errors([row for row in problems if options.on_problem == "stop" or not row.case])
     if options.headers_only:
         return []
-    later: list[Problem] = []  # found from here on, and shown separately
-    try:
-        return _rows_of(cohorts, entries, options, later)
-    finally:
-        problems += later
-        _show(later)
-
-
-def _rows_of(
-    cohorts: list[Cohort], entries: list[Entry] | None, options: Options, problems: list[Problem]
-) -> list[dict[str, str]]:
-    """Rows of the sound cases: the first cohort split, the others without what overlaps with its training."""
     first, *others = cohorts
     sound = _sound(first)
-    places = _places(first, sound, entries, options, problems)
-    _stop_at_errors(problems, "stop")  # leaving a case out would not help
+    places, trouble = _places(first, sound, entries, options)
+    problems += trouble
+    _stop_at_errors(trouble)  # leaving a case out would not help
     rows = [_row(first, case, places[case.name]) for case in sound if case.name in places]
     training = [case for case in sound if places.get(case.name, Place("")).split == "train"]
     identities = Identities([*options.name_mapping, *(file for cohort in cohorts for file in cohort.mappings)])
@@ -157,21 +127,19 @@ def _rows_of(
 
 
 def _places(
-    cohort: Cohort, sound: list[Case], entries: list[Entry] | None, options: Options, problems: list[Problem]
-) -> dict[str, Place]:
-    places = {case.name: Place("predict_only") for case in sound if case.labels is None}
+    cohort: Cohort, sound: list[Case], entries: list[Entry] | None, options: Options
+) -> tuple[dict[str, Place], list[Problem]]:
+    unlabelled = {case.name: Place("predict_only") for case in sound if case.labels is None}
     labelled = [case for case in sound if case.labels is not None]
     if not labelled:
         what = "has no case with a segmentation: nothing can be trained on it"
-        problems.append(warning("", cohort.path, what, "nothing to do if you only predict"))
-        return places
+        return unlabelled, [warning("", cohort.path, what, "nothing to do if you only predict")]
     if entries is None:
-        more, trouble = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
+        places, problems = split_by_patient(labelled, options.folds, options.test_fraction, options.split_seed)
     else:
         bad = {case.name for case in cohort.cases} - {case.name for case in sound}
-        more, trouble = apply_split(entries, labelled, options.folds, options.split_seed, options.split_file, bad)
-    problems += trouble
-    return places | more
+        places, problems = apply_split(entries, labelled, options.folds, options.split_seed, options.split_file, bad)
+    return unlabelled | places, problems
 
 
 def _sound(cohort: Cohort) -> list[Case]:
@@ -198,13 +166,13 @@ def _show(problems: list[Problem]) -> None:
         print(line)
 
 
-def _stop_at_errors(problems: list[Problem], on_problem: str) -> None:
+def _stop_at_errors(problems: list[Problem]) -> None:
     wrong = errors_in(problems)
-    if wrong and not (on_problem == "skip" and all(problem.case for problem in wrong)):
-        first = wrong[0]
+    if wrong:
         raise ListedError(
-            f"{plural(len(wrong), 'error')}, the first: {printable(first.file or first.case)}: {first.problem}; fix "
-            "what problems.csv lists, or leave bad cases out with --on-problem skip; cases.csv is not written"
+            f"{plural(len(wrong), 'error')}, the first: {printable(wrong[0].file or wrong[0].case)}: "
+            f"{wrong[0].problem}; fix what problems.csv lists, or leave bad cases out with --on-problem skip; "
+            "cases.csv is not written"
         )
 
 

@@ -1,35 +1,52 @@
 """One cohort, read and checked: its release, what each case holds, and what is wrong."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from crossmodal.cohort.cases import Cohort, require_cohort_name
 from crossmodal.cohort.checks import check_duplicates, check_labels, examine, examine_headers, examine_voxels
 from crossmodal.cohort.problems import error, printable, warning
 from crossmodal.cohort.releases import find_cases, gli_release
+from crossmodal.device import available_cores
 from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
 from crossmodal.wording import plural
 
 
-def read_cohort(
-    path: Path, release: str, name: str | None, predict_unlabelled: bool, headers_only: bool, workers: int
-) -> Cohort:
+@dataclass(frozen=True)
+class Options:
+    """The options of `crossmodal cohort check`, as the command line documents them."""
+
+    release: str = "auto"
+    name: str | None = None
+    on_problem: str = "stop"
+    folds: int = 5
+    test_fraction: float = 0.2
+    split_seed: int = 0
+    split_file: str | None = None
+    external: tuple[str, ...] = ()  # NAME=PATH[:release]
+    name_mapping: tuple[Path, ...] = ()
+    predict_unlabelled: bool = False
+    headers_only: bool = False
+    workers: int | None = None
+
+
+def read_cohort(path: Path, release: str, name: str | None, options: Options) -> Cohort:
     """Find the cases at `path`, examine every file and collect the problems; print which release it is and why.
 
     Args:
         path, release: see `find_cases`.
         name: the cohort's name; by default its release, or for a table the name of its folder.
-        predict_unlabelled: keep cases without a segmentation.
-        headers_only: leave the voxels unread.
-        workers: number of threads.
+        options: `predict_unlabelled`, `headers_only` and `workers` are heeded.
 
     Raises:
         UserError: see `find_cases`; or no case has a segmentation, and none is kept without.
     """
+    workers = options.workers or available_cores()
     cohort = find_cases(path, release)
     cohort.path = path
-    if not predict_unlabelled:
+    if not options.predict_unlabelled:
         _leave_out_unlabelled(cohort)
     if not cohort.cases:
         raise UserError(f"{path}: no case has a segmentation; give --predict-unlabelled to predict them")
@@ -37,9 +54,9 @@ def read_cohort(
         _print_release(cohort)
     examine(examine_headers, cohort.cases, "headers", workers)
     whole = [case for case in cohort.cases if case.headers]
-    if whole and not headers_only:
+    if whole and not options.headers_only:
         examine(examine_voxels, whole, "voxels", workers)
-    if not cohort.release and not headers_only:
+    if not cohort.release and not options.headers_only:
         cohort.release, why = gli_release(cohort.cases)
         if cohort.release:
             cohort.why = why

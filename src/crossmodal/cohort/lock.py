@@ -71,14 +71,9 @@ def read_lock(file: Path) -> Lock:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
         (out,) = content["outs"]
         meta = content.get("meta") or out.get("meta") or {}
+        counts = int(out["nfiles"]), int(out["size"])
         lock = Lock(
-            file,
-            file.parent / out["path"],
-            str(out["md5"]),
-            int(out["nfiles"]),
-            int(out["size"]),
-            meta.get("licence"),
-            meta.get("citation"),
+            file, file.parent / out["path"], str(out["md5"]), *counts, meta.get("licence"), meta.get("citation")
         )
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{file}: is not the .dvc file of one folder: {remedy}") from None
@@ -96,7 +91,8 @@ def hash_files(folder: Path, remembered: Path | None = None) -> dict[str, str]:
             changed since is not read again.
     """
     notes = _read_notes(remembered, folder)
-    stamps = {path.relative_to(folder).as_posix(): _stamp(path) for path in _files_of(folder)}
+    status = {path.relative_to(folder).as_posix(): path.stat() for path in _files_of(folder)}
+    stamps = {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in status.items()}
     hashes = {name: notes[name][1] for name, stamp in stamps.items() if notes.get(name, [None])[0] == stamp}
     unknown = [name for name in stamps if name not in hashes]
     if unknown:
@@ -250,11 +246,6 @@ def _files_of(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
         found += [Path(where, name) for name in names if not any(fnmatch(name, pattern) for pattern in IGNORED_FILES)]
     return sorted(found)
-
-
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _read_notes(remembered: Path | None, folder: Path) -> dict[str, list]:
