@@ -143,7 +143,7 @@ class Config(Given):
     publish_preprocessed: bool = False
     """Publish the preprocessed data as well."""
     publish_remote: Annotated[str | None, Null] = None
-    """Where `snakemake publish` sends artefacts: a DVC remote, folder or URL; null: the default (docs/publishing.md)."""
+    """Where `snakemake publish` sends files: a DVC remote, folder or URL; null: the default (docs/publishing.md)."""
 
     @property
     def is_phantom(self) -> bool:
