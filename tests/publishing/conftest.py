@@ -15,7 +15,6 @@ class Published:
 
     repository: Path
     remote: Path
-    output: str
     bytes_before: int
     times_before: dict[Path, int]
 
@@ -43,7 +42,7 @@ def published(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Publi
     done = crossmodal(repository, "publish", f"results/{NAME}", "--remote", folder / "store")
     assert done.returncode == 0, done.stderr
     save(repository, "Publish")
-    return Published(repository, folder / "store", done.stdout, before, times)
+    return Published(repository, folder / "store", before, times)
 
 
 def copy_of(repository: Path, folder: Path) -> Path:

@@ -16,7 +16,7 @@ from crossmodal.publishing import dvc, graph
 from crossmodal.publishing.cards import metrics_of, split_hash
 from crossmodal.publishing.graph import Graph
 from tests.publishing.conftest import Published, copy_of
-from tests.publishing.experiments import MEGABYTE, NAME, RUNS, bytes_on_disk, crossmodal, git, given_part, objects_of
+from tests.publishing.experiments import MEGABYTE, NAME, RUNS, bytes_on_disk, crossmodal, due, git, objects_of
 
 GROUPS = ("models", "predictions", "record")
 
@@ -41,7 +41,7 @@ def test_times_stay_so_snakemake_has_nothing_to_do_afterwards(published: Publish
     moved = {path for path, time in published.times_before.items() if path.stat().st_mtime_ns != time}
     # Files of equal content become one file (the cache's name is one more), which has one time: the latest.
     assert all(path.stat().st_nlink > 2 for path in moved) and len(moved) < len(published.times_before) / 4
-    assert Graph(published.repository, given_part(published.experiment)).jobs_due() == {}
+    assert due(published.repository) == {}
 
 
 def test_publishing_again_changes_and_sends_nothing(published: Published, tmp_path: Path) -> None:
@@ -54,13 +54,10 @@ def test_publishing_again_changes_and_sends_nothing(published: Published, tmp_pa
 
 
 def test_files_that_trainings_open_in_place_are_not_published(published: Published) -> None:
-    (listing,) = [
-        path for path in objects_of(published.experiment / "models.dvc", published.remote) if path.suffix == ".dir"
-    ]
+    listing = objects_of(published.experiment / "models.dvc", published.remote)[0]
     names = {Path(entry["relpath"]).name for entry in json.loads(listing.read_text())}
-    assert names == {
-        *("plans.json", "MODEL_CARD.md", "manifest.json", "cost.json", "progress.csv", "checkpoint_final.pth")
-    }
+    expected = ("plans.json", "MODEL_CARD.md", "manifest.json", "cost.json", "progress.csv", "checkpoint_final.pth")
+    assert names == {*expected}
 
 
 def test_a_card_says_what_was_trained_on_what_and_how_well_it_does(published: Published) -> None:
@@ -77,6 +74,8 @@ def test_a_card_says_what_was_trained_on_what_and_how_well_it_does(published: Pu
     assert "e" * 64 in card and "d" * 64 in card  # weights and dataset
     assert "torch 2.13.0" in card
     assert len(list((published.experiment / "model_cards").iterdir())) == len(RUNS)
+    metrics = json.loads((published.experiment / "metrics.json").read_text())
+    assert metrics["phantom-a"]["student"]["t1ce+flair"]["WT"]["dice_mean"] == 0.5
 
 
 def test_the_hash_of_the_split_follows_the_places_and_not_the_paths(published: Published, tmp_path: Path) -> None:
@@ -86,17 +85,10 @@ def test_the_hash_of_the_split_follows_the_places_and_not_the_paths(published: P
     assert split_hash(cases.assign(fold=cases["fold"].replace("0", "1"))) != split_hash(cases)
 
 
-def test_metrics_are_the_tables(published: Published) -> None:
-    metrics = json.loads((published.experiment / "metrics.json").read_text())
-    assert metrics["phantom-a"]["student"]["t1ce+flair"]["WT"]["dice_mean"] == 0.5
-
-
 def test_an_unfinished_run_is_refused_with_its_jobs(finished: Path, tmp_path: Path) -> None:
     repository = copy_of(finished, tmp_path / "unfinished")
-    (
-        repository / "results" / NAME / "scores" / "phantom-a" / "student" / "t1ce+flair" / "seed0" / "fold_0.csv"
-    ).unlink()
-    (repository / "results" / NAME / "tables" / "per_case.csv").unlink()
+    for name in ("scores/phantom-a/student/t1ce+flair/seed0/fold_0.csv", "tables/per_case.csv"):
+        (repository / "results" / NAME / name).unlink()
     done = crossmodal(repository, "publish", f"results/{NAME}", "--remote", tmp_path / "store")
     assert done.returncode == 1
     assert "collect_scores: results/small/tables/per_case.csv" in done.stderr
@@ -110,7 +102,7 @@ def test_what_is_not_installed_is_named_with_its_extra(tmp_path: Path, monkeypat
     with pytest.raises(UserError, match=r"DVC is not installed: pip install 'crossmodal\[publish\]'"):
         dvc.run(tmp_path, "status")
     with pytest.raises(UserError, match=r"Snakemake is not installed: pip install 'crossmodal\[workflow\]'"):
-        Graph(tmp_path, {}).jobs_due()
+        Graph(tmp_path, {}).outputs()
 
 
 def test_publishing_is_imported_without_snakemake_and_dvc() -> None:
@@ -128,17 +120,13 @@ def test_a_card_of_any_subset_lists_all_that_were_scored(tmp_path: Path) -> None
     (tmp_path / "tables").mkdir()
     pd.DataFrame([row | numbers for row in rows]).to_csv(tmp_path / "tables" / "summary.csv", index=False)
     found = metrics_of(tmp_path, "modality_dropout", ALL, load("modality_dropout"))
-    assert [(row["modalities"], row["hd95"], row["hd95_median"]) for row in found] == [
-        ("t1", "12.0", "–"),
-        ("t2", "12.0", "–"),
-    ]
+    shown = [(row["modalities"], row["hd95"], row["hd95_median"]) for row in found]
+    assert shown == [("t1", "12.0", "–"), ("t2", "12.0", "–")]
     assert metrics_of(tmp_path, "student", "t2", load("student")) == []
 
 
 def test_wrong_names_are_answered_with_the_nearest_right_one(published: Published) -> None:
-    done = crossmodal(published.repository, "publish", "results/smal")
-    assert done.returncode == 1 and f"did you mean '{NAME}'?" in done.stderr
-    done = crossmodal(published.repository, "restore", "results/smal")
-    assert done.returncode == 1 and f"did you mean '{NAME}'?" in done.stderr
-    done = crossmodal(published.repository, "restore", f"results/{NAME}", "--skip", "preproccessed")
-    assert done.returncode == 1 and "did you mean 'preprocessed'?" in done.stderr
+    for command, name, meant in (("publish", "smal", NAME), ("restore", "smal", NAME), ("restore", NAME, "record")):
+        skip = ["--skip", "reccord"] if name == NAME else []
+        done = crossmodal(published.repository, command, f"results/{name}", *skip)
+        assert done.returncode == 1 and f"did you mean '{meant}'?" in done.stderr

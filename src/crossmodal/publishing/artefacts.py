@@ -23,11 +23,6 @@ GROUPS = {
 IN_GIT = ("config.yaml", "versions.json", "metrics.json", "tables", "figure_data", "model_cards")
 
 
-def pointer_of(experiment: Path, group: str) -> Path:
-    """The `.dvc` file of a group."""
-    return experiment / f"{group}.dvc"
-
-
 def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[dvc.Output]:
     """All outputs that the experiment's pointers name, without those of the groups in `skip`.
 
@@ -37,36 +32,16 @@ def published(experiment: Path, skip: tuple[str, ...] = ()) -> list[dvc.Output]:
     for group in skip:
         if group not in GROUPS:
             raise UserError(f"--skip {group}: {nearest(group, GROUPS)}")
-    pointers = [pointer_of(experiment, group) for group in GROUPS if pointer_of(experiment, group).is_file()]
+    pointers = [pointer for group in GROUPS if (pointer := experiment / f"{group}.dvc").is_file()]
     if not pointers:
         others = sorted({path.parent.name for path in experiment.parent.glob("*/*.dvc")})
         raise UserError(f"{experiment}: nothing of it is published (no .dvc file): {nearest(experiment.name, others)}")
     return [output for pointer in pointers if pointer.stem not in skip for output in dvc.read_pointer(pointer)]
 
 
-def require_finished(experiment: Path, groups: list[str]) -> None:
-    """Refuse an experiment that lacks artefacts of these groups.
-
-    Raises:
-        UserError: naming what is missing and the command that makes it.
-    """
-    if not (experiment / "config.yaml").is_file():
-        others = [path.parent.name for path in experiment.parent.glob("*/config.yaml")]
-        raise UserError(
-            f"{experiment}: is not an experiment (it has no config.yaml): {nearest(experiment.name, others)}"
-        )
-    for group in groups:
-        for name in GROUPS[group]:
-            if not (experiment / name).exists():
-                raise UserError(f"{experiment / name}: is not there: finish the run first, with its snakemake command")
-
-
-def needed(outputs: list[Output], experiment: Path, skip: tuple[str, ...] = ()) -> list[Output]:
-    """The outputs of the graph that a complete experiment has, without those of the groups in `skip`.
-
-    Raw and preprocessed data do not count: Snakemake makes them again when a training needs them.
-    """
-    without = ["nnunet/raw", "nnunet/preprocessed", *(part for group in skip for part in GROUPS[group])]
+def needed(outputs: list[Output], experiment: Path, skip: tuple[str, ...]) -> list[Output]:
+    """The outputs of the graph that lie in an experiment, without raw data and the groups in `skip`."""
+    without = ["nnunet/raw", *(part for group in skip for part in GROUPS[group])]
     apart = [(experiment / part).absolute() for part in without]
     places = [(output, Path(output.path).absolute()) for output in outputs]
     return [
@@ -82,7 +57,7 @@ def unmoved_times(paths: list[Path]) -> Iterator[None]:
 
     DVC links files with the same content to one inode. It has one time: the latest of them is kept.
     """
-    before = {file: file.stat().st_mtime_ns for path in paths for file in dvc.files_below(path) if file.exists()}
+    before = {file: file.stat().st_mtime_ns for path in paths for file in dvc.files_below(path)}
     try:
         yield
     finally:

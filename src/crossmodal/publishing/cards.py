@@ -21,14 +21,10 @@ from crossmodal.wording import estimate, number, plural
 CARD = "MODEL_CARD.md"
 
 
-def write_cards(folder: Path) -> list[Path]:
-    """Write a card for each model, into its folder and, for readers of the repository, into model_cards/.
+def write_cards(folder: Path) -> None:
+    """Write a card for each model of results/<experiment>, into its folder and, for readers in git, into model_cards/.
 
-    Args:
-        folder: results/<experiment>.
-
-    Returns:
-        The cards in model_cards/; those of models that no longer exist are deleted.
+    In model_cards/ the cards of models that no longer exist are deleted.
 
     Raises:
         UserError: a model has no finished training, or cases.csv is missing.
@@ -42,13 +38,12 @@ def write_cards(folder: Path) -> list[Path]:
     written = []
     for model in sorted((folder / "models").glob("*/*/seed*")):
         facts = shared | model_facts(folder, model)
-        text = template.render(**facts)
+        text = template.render(facts)
         write_text(model / CARD, text)
         written.append(folder / "model_cards" / f"{facts['method']}_{facts['modalities']}_seed{facts['seed']}.md")
         write_text(written[-1], text)
     for old in set((folder / "model_cards").glob("*.md")) - set(written):
         old.unlink()
-    return written
 
 
 def experiment_facts(folder: Path) -> dict[str, Any]:

@@ -6,10 +6,9 @@ here.
 """
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,10 +37,6 @@ class Output:
     size: int
     files: int
     remote: str | None
-
-    @property
-    def is_folder(self) -> bool:
-        return self.md5.endswith(".dir")
 
 
 @dataclass(frozen=True)
@@ -123,18 +118,17 @@ def commit(pointers: dict[Path, Iterable[str]], remote: str | None, root: Path) 
     Raises:
         UserError: DVC refuses; the older pointers are then put back.
     """
-    before = {pointer: pointer.read_bytes() if pointer.exists() else None for pointer in pointers}
+    before = {pointer: pointer.read_bytes() for pointer in pointers if pointer.exists()}
     more = {"remote": remote} if remote else {}
     try:
         for pointer, paths in pointers.items():
             write_yaml(pointer, {"outs": [{"path": path} | more for path in paths]})
         run(root, "commit", "--force", *(pointer.resolve() for pointer in pointers))
     except BaseException:
+        for pointer in pointers:
+            pointer.unlink(missing_ok=True)
         for pointer, content in before.items():
-            if content is None:
-                pointer.unlink(missing_ok=True)
-            else:
-                pointer.write_bytes(content)
+            pointer.write_bytes(content)
         raise
 
 
@@ -183,29 +177,18 @@ class Cache:
 
         Only the list itself is returned when it is not in the cache, or is damaged.
         """
-        if not output.is_folder:
-            return [Entry(output.path, output.md5)]
-        listing = self.object(output.md5)
         found = [Entry(output.path, output.md5)]
-        if not self.is_whole(output.md5):
-            return found
-        files = json.loads(listing.read_text(encoding="utf-8"))
-        return found + [Entry(output.path / file["relpath"], file["md5"]) for file in files]
+        if output.md5.endswith(".dir") and self.is_whole(output.md5):
+            files = json.loads(self.object(output.md5).read_text(encoding="utf-8"))
+            found += [Entry(output.path / file["relpath"], file["md5"]) for file in files]
+        return found
 
     def is_whole(self, md5: str) -> bool:
         """True when the object is there and its bytes have that hash."""
         path = self.object(md5)
         return path.is_file() and md5_of(path) == md5.removesuffix(".dir")
 
-    def remove(self, md5: str) -> None:
-        """Delete an object, so that it is fetched or made again."""
-        self.object(md5).unlink(missing_ok=True)
 
-
-def files_below(path: Path) -> Iterator[Path]:
+def files_below(path: Path) -> list[Path]:
     """The file itself, or every file in the folder and the folders in it."""
-    if path.is_file():
-        yield path
-    for folder, _, names in os.walk(path):
-        for name in names:
-            yield Path(folder, name)
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]

@@ -1,12 +1,6 @@
-"""Snakemake's own view of an experiment: which files are its outputs, which jobs are due, which files are fresh.
+"""Snakemake's own view of an experiment: which files are its outputs, and which of them it would make again."""
 
-Snakemake is asked through its Python API, in a process of its own: the API changes the working directory, the
-logging and the loaded modules of the process that calls it. That process is this module, run as a program.
-"""
-
-import contextlib
-import json
-import logging
+import csv
 import subprocess
 import sys
 import tempfile
@@ -40,106 +34,25 @@ class Graph:
     def __init__(self, root: Path, config: dict[str, Any]) -> None:
         self.root, self.config = root, config
 
-    def jobs_due(self) -> dict[str, int]:
-        """How many jobs of each rule Snakemake would run; empty when there is nothing to do."""
-        return self._ask("jobs")
-
     def outputs(self) -> list[Output]:
         """Every output of the graph, whether or not it is there."""
-        found = self._ask("outputs")
-        return [
-            Output(path, rule, (self.root / path).exists(), path in found["due"]) for path, rule in found["all"].items()
-        ]
+        rows = csv.DictReader(self._snakemake("--summary").splitlines(), delimiter="\t")
+        return [Output(row["output_file"], row["rule"], row["date"] != "-", row["plan"] != "no update") for row in rows]
 
     def mark_fresh(self, files: list[str]) -> None:
         """Make these outputs newer than their inputs and record what made them, without running anything."""
-        self._ask("touch", files)
+        # Hooks would write this machine's versions over those of the run.
+        self._snakemake("--touch", "--force", "--no-hooks", "--cores", "1", *files)
 
-    def _ask(self, question: str, files: list[str] | None = None) -> Any:
+    def _snakemake(self, *arguments: str) -> str:
         if find_spec("snakemake") is None:
             raise UserError("Snakemake is not installed: pip install 'crossmodal[workflow]'")
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "config.yaml")
             write_yaml(config, self.config)
-            done = subprocess.run(
-                [sys.executable, "-m", __name__, question, str(config)],
-                cwd=self.root,
-                input=json.dumps(files or []),
-                capture_output=True,
-                text=True,
-            )
+            command = [sys.executable, "-m", "snakemake", "--nocolor", "--configfile", str(config), *arguments]
+            done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             raise UserError("snakemake cannot read this experiment:\n" + "\n".join(f"  {line}" for line in lines[-12:]))
-        return json.loads(done.stdout)
-
-
-class _JobCounts(logging.Handler):
-    """Keeps the number of jobs by rule, which Snakemake logs as data."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, int] = {}
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.found = getattr(record, "stats", self.found)
-
-
-def _run(config: str, executor: str, **dag: Any) -> tuple[dict[str, str], dict[str, int]]:
-    """Let Snakemake plan the workflow in the current folder, with its default profile as on the command line.
-
-    Args:
-        config: path of a config file.
-        executor: "dryrun", or "touch" to touch the files of the jobs that are due.
-        dag: settings of the graph beside the profile's.
-
-    Returns:
-        Path and rule of each output that is due, and the number of due jobs by rule.
-    """
-    from snakemake import cli
-    from snakemake.api import SnakemakeApi
-    from snakemake.logging import logger
-    from snakemake.settings import types as settings
-
-    _, profile = cli.parse_args(["--configfile", config])
-    # With these two, a dry run ends once it has counted the jobs.
-    quiet = {settings.Quietness.RULES, settings.Quietness.PROGRESS}
-    with SnakemakeApi(settings.OutputSettings(dryrun=executor == "dryrun", quiet=quiet, nocolor=True)) as api:
-        counts, files = _JobCounts(), []
-        logger.addHandler(counts)
-        try:
-            workflow = api.workflow(
-                resource_settings=settings.ResourceSettings(cores=1),
-                config_settings=settings.ConfigSettings(configfiles=profile.configfile),
-            )
-            graph = workflow.dag(
-                settings.DAGSettings(
-                    force_incomplete=profile.rerun_incomplete,
-                    rerun_triggers=profile.rerun_triggers,
-                    max_checksum_file_size=profile.max_checksum_file_size,
-                    **dag,
-                )
-            )
-            # Hooks would write this machine's versions over those of the run.
-            graph.execute_workflow(executor, None, settings.ExecutionSettings(no_hooks=True), updated_files=files)
-        except Exception as error:
-            api.print_exception(error)
-            sys.exit(1)
-    counts.found.pop("total", None)
-    return {str(file): file.rule.name for file in files}, counts.found
-
-
-def main(question: str, config: str) -> None:
-    """Print the answer to a question of `Graph` as JSON."""
-    with contextlib.redirect_stdout(sys.stderr):  # a Snakefile may print
-        if question == "touch":
-            answer: Any = _run(config, "touch", targets=json.load(sys.stdin), forcetargets=True)[1]
-        elif question == "outputs":
-            answer = {"all": _run(config, "dryrun", forceall=True)[0], "due": list(_run(config, "dryrun")[0])}
-        else:
-            answer = _run(config, "dryrun")[1]
-    print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        return done.stdout

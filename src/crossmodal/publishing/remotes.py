@@ -1,21 +1,11 @@
 """The DVC remote to publish to: a configured one, or a folder or URL that is added as one."""
 
 import re
+from itertools import chain, count
 from pathlib import Path
 
 from crossmodal.errors import UserError, nearest
 from crossmodal.publishing import dvc
-
-
-def settings(root: Path) -> dict[str, str]:
-    """DVC's settings of a repository, local ones included, as `section.name`: value."""
-    return dict(line.split("=", 1) for line in dvc.run(root, "config", "--list").splitlines() if "=" in line)
-
-
-def configured(found: dict[str, str]) -> dict[str, str]:
-    """Name and URL of each remote in `settings`."""
-    keys = [key for key in found if key.startswith("remote.") and key.endswith(".url")]
-    return {key.removeprefix("remote.").removesuffix(".url"): found[key] for key in keys}
 
 
 def choose(root: Path, given: str | None) -> tuple[str, str]:
@@ -29,10 +19,14 @@ def choose(root: Path, given: str | None) -> tuple[str, str]:
     Raises:
         UserError: there is no such remote, or no default.
     """
-    found = settings(root)
-    known = configured(found)
+    settings = dict(line.split("=", 1) for line in dvc.run(root, "config", "--list").splitlines() if "=" in line)
+    known = {
+        key.removeprefix("remote.").removesuffix(".url"): url
+        for key, url in settings.items()
+        if key.startswith("remote.") and key.endswith(".url")
+    }
     if given is None:
-        name = found.get("core.remote") or (next(iter(known)) if len(known) == 1 else None)
+        name = settings.get("core.remote") or (next(iter(known)) if len(known) == 1 else None)
         if name is None:
             raise UserError(
                 "where to? Give --remote (REMOTE=… to make): a folder, s3://bucket/folder, ssh://host/folder, or the "
@@ -44,16 +38,14 @@ def choose(root: Path, given: str | None) -> tuple[str, str]:
     if "/" not in given:
         hint = f"{nearest(given, known)}; write a folder as ./{given}"
         raise UserError(f"--remote {given}: there is no such DVC remote: {hint}")
-    is_url = "://" in given
-    for name, url in known.items():
-        if url == given or (not is_url and Path(url).resolve() == Path(given).resolve()):
-            return name, url
-    name, url = _new_name(given, known), given if is_url else str(Path(given).resolve())
+    if "://" in given:
+        url, place = given, given.split("://")[1]
+    else:
+        url, place = str(Path(given).resolve()), Path(given).resolve().name
+    for name, other in known.items():
+        if url == other or ("://" not in given and Path(other).resolve() == Path(url)):
+            return name, other
+    stem = re.sub(r"[^a-z0-9]+", "-", place.lower()).strip("-") or "store"
+    name = next(name for name in chain([stem], (f"{stem}-{k}" for k in count(2))) if name not in known)
     dvc.run(root, "remote", "add", name, url)
     return name, url
-
-
-def _new_name(given: str, known: dict[str, str]) -> str:
-    place = given.split("://")[1] if "://" in given else Path(given).resolve().name
-    stem = re.sub(r"[^a-z0-9]+", "-", place.lower()).strip("-") or "store"
-    return next(name for name in (stem, *(f"{stem}-{k}" for k in range(2, 1000))) if name not in known)

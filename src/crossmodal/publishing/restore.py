@@ -1,6 +1,5 @@
 """`crossmodal restore`: fetch a published experiment, check every byte, and leave Snakemake nothing to do."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from crossmodal.errors import UserError
@@ -14,16 +13,13 @@ from crossmodal.publishing.graph import Graph
 SHOWN = 20
 
 
-def restore(
-    experiment: Path, skip: tuple[str, ...] = (), force: bool = False, say: Callable[[str], None] = print
-) -> None:
+def restore(experiment: Path, skip: tuple[str, ...] = (), force: bool = False) -> None:
     """Restore what the pointers in `experiment` name.
 
     Args:
         experiment: results/<experiment>, with its .dvc files, in the repository of the Snakefile.
         skip: groups that are not fetched, such as "preprocessed".
         force: replace files that differ from the published ones.
-        say: called with a line for the user.
 
     Raises:
         UserError: an object is missing or damaged (each is named), local files would be lost, recipes or budget
@@ -43,9 +39,9 @@ def restore(
             f"replace them:\n{error}"
         ) from None
     entries = verify(cache, outputs)
-    say(f"{experiment}: {len(entries)} files restored, every hash as published")
+    print(f"{experiment}: {len(entries)} files restored, every hash as published")
     prove(experiment, Graph(root, given_part(read_resolved(experiment / "config.yaml"))), skip)
-    say("snakemake has nothing to do: no training, prediction or scoring would run")
+    print("snakemake has nothing to do: no training, prediction or scoring would run")
 
 
 def fetch(root: Path, cache: dvc.Cache, outputs: list[dvc.Output]) -> None:
@@ -57,17 +53,17 @@ def fetch(root: Path, cache: dvc.Cache, outputs: list[dvc.Output]) -> None:
         UserError: naming what is missing or damaged in the remote.
     """
     fault, damaged_links = None, []
-    for last_try in (False, True):
+    for _ in range(2):
         try:
             dvc.run(root, "fetch", *_pointers(outputs))
         except UserError as error:
             fault = error  # the list of missing objects says more, if there is one
         missing, damaged = faults(cache, outputs)
-        for entry in damaged:
-            if entry.path.is_file() and entry.path.samefile(cache.object(entry.md5)):
-                damaged_links.append(entry.path)
-            cache.remove(entry.md5)
-        if not (missing or damaged) or last_try:
+        stored = {entry.path: cache.object(entry.md5) for entry in damaged}
+        damaged_links += [path for path, place in stored.items() if path.is_file() and path.samefile(place)]
+        for place in stored.values():
+            place.unlink(missing_ok=True)  # two files may share it
+        if not (missing or damaged):
             break
     if missing or damaged:
         missing = [entry for found in missing for entry in _files_of(root, cache, found)]
@@ -112,12 +108,13 @@ def prove(experiment: Path, graph: Graph, skip: tuple[str, ...] = ()) -> None:
     Raises:
         UserError: listing the files and the jobs.
     """
-    outputs = artefacts.needed(graph.outputs(), experiment, skip)
+    # Raw and preprocessed data do not count: Snakemake makes them again when a training needs them.
+    outputs = artefacts.needed(graph.outputs(), experiment, (*skip, "preprocessed"))
     graph.mark_fresh([output.path for output in outputs if output.there])
     lines = [f"  {output.path} is not there" for output in outputs if not output.there][:SHOWN]
-    due = graph.jobs_due()
+    due = dict.fromkeys(output.rule for output in graph.outputs() if output.due)
     if due:
-        lines.append(f"  snakemake would still run {', '.join(f'{rule} ({count})' for rule, count in due.items())}")
+        lines.append(f"  snakemake would still run {', '.join(due)}")
     if lines:
         listed = "\n".join(lines)
         raise UserError(
