@@ -6,11 +6,11 @@ Commands import what they need when they run: `crossmodal --help` must not wait 
 import signal
 import sys
 
-from crossmodal.cli import catalogue, cohort, cost, evaluate, predict, publish, report, train
+from crossmodal.cli import catalogue, cohort, cost, networks, publish, results
 from crossmodal.cli.app import app
 from crossmodal.errors import UserError, storage_fault
 
-__all__ = ["app", "catalogue", "cohort", "cost", "evaluate", "main", "predict", "publish", "report", "train"]
+__all__ = ["app", "catalogue", "cohort", "cost", "main", "networks", "publish", "results"]
 
 
 def main() -> None:
@@ -21,11 +21,8 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         app()
-    except UserError as error:
-        print(f"crossmodal: {error}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        message = storage_fault(error)
+    except (UserError, OSError) as error:
+        message = storage_fault(error) if isinstance(error, OSError) else str(error)
         if message is None:
             raise
         print(f"crossmodal: {message}", file=sys.stderr)

@@ -103,6 +103,14 @@ def verify_lock(path: Annotated[Path, typer.Argument(help="The cohort's folder."
 @cohort.command("pin")
 def pin(lock: Annotated[Path, typer.Argument(help="The .dvc file of a generated cohort: data.dvc.")]) -> None:
     """Take a cohort that was generated again into DVC's cache, if every byte is as the lock says."""
-    from crossmodal.publishing.pin import pin
+    from crossmodal.cohort import lock as locks
+    from crossmodal.publishing import dvc
 
-    pin(lock)
+    pinned = locks.read_lock(lock)
+    remedy = (
+        "Delete that folder and generate it again with the versions of envs/requirements.lock. If the generator was "
+        f"changed on purpose: `dvc commit --force {lock} && crossmodal cohort lock {lock}`, and commit what they write."
+    )
+    locks.require_match(pinned.folder, pinned, remedy=remedy)
+    dvc.run(dvc.repository(lock), "commit", lock.resolve())
+    print(f"{pinned.folder}: {pinned.files} files, all as {lock} pins them")
