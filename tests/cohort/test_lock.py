@@ -125,31 +125,30 @@ def test_a_run_stops_when_its_cohort_is_not_as_locked(repository: Path, tmp_path
     content = image.read_bytes()
     image.write_bytes(content[:-1] + b"x")
     cases = repository / "results" / "locked" / "cohort" / "cases.csv"
-    said = snakemake(repository, "results/locked/cohort/cases.csv")
+    said = snakemake(repository)
     assert said.returncode == 1 and f"{image.parent.name}: {image.name} changed" in said.stdout
     assert "Traceback" not in said.stdout and not cases.exists()
     image.write_bytes(content)
-    assert snakemake(repository, "results/locked/cohort/cases.csv").returncode == 0 and cases.exists()
+    assert snakemake(repository).returncode == 0 and cases.exists()
     recorded = yaml.safe_load((repository / "results" / "locked" / "config.yaml").read_text())
     lock = locks.read_lock(repository / "cohorts" / "mine.dvc")
     assert recorded["cohort_lock"]["md5"] == lock.md5
     # Even with nothing left to do, a cohort that changed since is not passed over.
     image.write_bytes(content[:-1] + b"x")
-    said = snakemake(repository, "results/locked/cohort/cases.csv", "--dry-run")
+    said = snakemake(repository, "--dry-run")
     assert said.returncode == 1 and f"{image.parent.name}: {image.name} changed" in said.stdout
     # A lock that was renewed makes another experiment.
     locks.write_lock(lock.file, data)
-    said = snakemake(repository, "results/locked/cohort/cases.csv", "--dry-run")
+    said = snakemake(repository, "--dry-run")
     assert said.returncode == 1 and "cohort_lock.md5" in said.stdout
 
 
-def snakemake(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "given.yaml", "--", arguments[0]]
-    command[3:3] = arguments[1:]
+def snakemake(repository: Path, *options: str) -> subprocess.CompletedProcess:
+    """Make cases.csv of the experiment; what it says is in stdout."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *options, "--configfile", "given.yaml", "--"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(
-        command, cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    places = {"cwd": repository, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run([*command, "results/locked/cohort/cases.csv"], text=True, **places)
 
 
 def test_the_report_and_the_config_hold_the_hash(tmp_path: Path) -> None:

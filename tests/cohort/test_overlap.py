@@ -17,8 +17,7 @@ def test_the_same_images_under_other_names_are_removed_from_the_external_cohort(
     root = trees.brats2021(tmp_path / "data", 4)
     own = trees.table(tmp_path / "own", 4)
     shutil.copy(root / "BraTS2021_00002" / "BraTS2021_00002_flair.nii.gz", own / "scans/2/flair.nii.gz")
-    options = {"folds": 2, "test_fraction": 0, "external": (f"own={own}",)}
-    rows, problems = check(root, tmp_path / "out", **options)
+    rows, problems = check(root, tmp_path / "out", folds=2, test_fraction=0, external=(f"own={own}",))
     assert [row["case"] for row in rows if row["cohort"] == "own"] == ["Möller-1", "visit 0; touch x"]
     assert removed(problems) == ["Möller-2", "Möller-3"]  # two visits of one patient
     assert {row["severity"] for row in problems} == {"warning"}
@@ -47,10 +46,8 @@ def test_overlap_with_the_test_set_is_no_leak(tmp_path):
 )
 def test_names_that_two_releases_share_are_removed(training, external, tmp_path):
     for root, names, seed in (("data", training, 1), ("other", external, 50)):
-        for k, name in enumerate(names):
-            suffixes, join = (trees.GLI, "-") if "GLI" in name else (trees.BRATS, "_")
-            labels = (1, 2, 3) if "GLI" in name else (1, 2, 4)
-            trees.write_case(tmp_path / root / name, seed + k, suffixes, labels, join)
+        layout = (trees.GLI, trees.SINCE_2023, "-") if "GLI" in names[0] else ()
+        trees.write_cases(tmp_path / root, names, seed, *layout)
     _, problems = check(
         tmp_path / "data", tmp_path / "out", name="a", test_fraction=0, folds=0, external=(f"b={tmp_path / 'other'}",)
     )
@@ -79,8 +76,7 @@ def test_a_name_mapping_tells_who_is_who(tmp_path):
 
 def test_equal_names_with_other_images_stay_and_are_pointed_out(tmp_path):
     root = trees.brats2020(tmp_path / "data", 3)
-    for k in (1, 2):
-        trees.write_case(tmp_path / "b" / f"BraTS20_Training_{k:03d}", 400 + k)
+    trees.write_cases(tmp_path / "b", [f"BraTS20_Training_{k:03d}" for k in (1, 2)], 400)
     rows, problems = check(root, tmp_path / "out", folds=0, test_fraction=0, external=(f"b={tmp_path / 'b'}",))
     assert len(rows) == 5
     assert "2 cases have names of training cases (BraTS20_Training_001, …)" in problems[0]["problem"]
