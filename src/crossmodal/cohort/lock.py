@@ -72,9 +72,8 @@ def read_lock(file: Path) -> Lock:
         (out,) = content["outs"]
         meta = content.get("meta") or out.get("meta") or {}
         counts = int(out["nfiles"]), int(out["size"])
-        lock = Lock(
-            file, file.parent / out["path"], str(out["md5"]), *counts, meta.get("licence"), meta.get("citation")
-        )
+        folder, md5 = file.parent / out["path"], str(out["md5"])
+        lock = Lock(file, folder, md5, *counts, meta.get("licence"), meta.get("citation"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{file}: is not the .dvc file of one folder: {remedy}") from None
     if not lock.md5.endswith(".dir"):
@@ -90,7 +89,10 @@ def hash_files(folder: Path, remembered: Path | None = None) -> dict[str, str]:
         remembered: a JSON file of earlier hashes, which is updated. A file whose size, times and inode have not
             changed since is not read again.
     """
-    notes = _read_notes(remembered, folder)
+    try:
+        notes = json.loads(remembered.read_text(encoding="utf-8")) if remembered else {}
+    except (OSError, ValueError):
+        notes = {}
     status = {path.relative_to(folder).as_posix(): path.stat() for path in _files_of(folder)}
     stamps = {name: [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for name, s in status.items()}
     hashes = {name: notes[name][1] for name, stamp in stamps.items() if notes.get(name, [None])[0] == stamp}
@@ -100,8 +102,7 @@ def hash_files(folder: Path, remembered: Path | None = None) -> dict[str, str]:
             found = pool.map(lambda name: md5_of(folder / name), unknown)
             hashes |= dict(zip(unknown, track(found, "files hashed", len(unknown)), strict=True))
     if remembered and (unknown or notes.keys() != stamps.keys()):
-        noted = {name: [stamps[name], hashes[name]] for name in stamps}
-        write_json(remembered, {"folder": str(folder.resolve()), "files": noted})
+        write_json(remembered, {name: [stamps[name], hashes[name]] for name in stamps})
     return dict(sorted(hashes.items()))
 
 
@@ -246,11 +247,3 @@ def _files_of(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if name not in IGNORED_FOLDERS)
         found += [Path(where, name) for name in names if not any(fnmatch(name, pattern) for pattern in IGNORED_FILES)]
     return sorted(found)
-
-
-def _read_notes(remembered: Path | None, folder: Path) -> dict[str, list]:
-    try:
-        notes = json.loads(remembered.read_text(encoding="utf-8")) if remembered else {}
-        return notes["files"] if notes.get("folder") == str(folder.resolve()) else {}
-    except (OSError, ValueError, KeyError, AttributeError):
-        return {}
