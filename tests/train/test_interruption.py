@@ -10,12 +10,10 @@ import pytest
 import torch
 from nnunetv2.training.dataloading import data_loader
 
-from crossmodal.nnunet.export import read_manifest
 from crossmodal.train import job as training
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
-from tests.conftest import tiny_budget
-from tests.train.trainings import cut_off_at, cut_off_run, progress, recipe_of, resumed_from, run
+from tests.train.trainings import cut_off_at, cut_off_run, progress, recipe_of, resumed_from, run, trained
 
 # One for each kind of thing that a state must hold: a learning teacher and its correlation matrices, a student
 # alone, a frozen teacher that reads labels, a learnt projection, modalities dropped at random by step.
@@ -143,18 +141,12 @@ def test_deterministic_kernels_change_no_bit_on_a_cpu_and_the_process_stays_as_i
     def process() -> tuple:
         return dict(os.environ), data_loader.threadpool_limits, torch.get_deterministic_debug_mode()
 
-    before, weights = process(), []
+    before, manifests = process(), []
     for deterministic in (False, True):
         out = tmp_path / f"deterministic-{deterministic}"
-        job = training.TrainingJob(
-            "choi2023", recipe_of("choi2023"), "t2", 0, 0, tiny_budget(), tiny_dataset, out, None, deterministic
-        )
-        training.train(job, torch.device("cpu"))
+        manifests.append(trained("choi2023", "t2", tiny_dataset, out, deterministic=deterministic))
         assert process() == before
-        manifest = read_manifest(out / "fold_0" / "manifest.json")
-        assert manifest.get("deterministic", False) == deterministic
-        weights.append(manifest["weights_sha256"])
-    assert weights[0] == weights[1]
+    assert manifests[1] == manifests[0] | {"deterministic": True}
 
 
 POOL = """

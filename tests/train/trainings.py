@@ -14,7 +14,7 @@ import torch
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.train import saving
+from crossmodal.train import trainer
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, read_dataset, train
 from tests.conftest import TINY_BUDGET, tiny_budget
@@ -36,6 +36,7 @@ def trained(
     recipe: Recipe | None = None,
     teacher: Path | None = None,
     seed: int = 0,
+    deterministic: bool = False,
     **budget: Any,
 ) -> dict:
     """Train, with a teacher beforehand where the recipe needs one; returns the manifest."""
@@ -44,7 +45,8 @@ def trained(
     if needed and teacher is None:
         teacher = out.with_name(f"{out.name}-teacher")
         trained(needed[0], needed[1], dataset, teacher, seed=seed, **budget)
-    job = TrainingJob(method, recipe, modalities, 0, seed, tiny_budget(**budget), dataset, out, teacher)
+    settings = tiny_budget(**budget)
+    job = TrainingJob(method, recipe, modalities, 0, seed, settings, dataset, out, teacher, deterministic)
     train(job, torch.device("cpu"))
     return json.loads((out / "fold_0" / "manifest.json").read_text())
 
@@ -57,10 +59,10 @@ def prepared(
     settings = {"method": method, "recipe": (recipe or recipe_of(method)).plain(), "modalities": modalities}
     settings |= {"seed": 0, "budget": TINY_BUDGET, "dataset": str(dataset)}
     plans |= {"distillation": settings}
-    trainer = DistillationTrainer(plans, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
-    trainer.open_output(out, {})
-    trainer.initialize()
-    return trainer
+    made = DistillationTrainer(plans, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
+    made.open_output(out, {})
+    made.initialize()
+    return made
 
 
 def run(method: str, modalities: str, dataset: Path, out: Path, **options: Any) -> dict:
@@ -99,7 +101,7 @@ class Killed(BaseException):
 
 def save_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch off the guard that keeps saving below 1% of the time."""
-    monkeypatch.setattr(saving, "SAVE_AT_MOST", float("inf"))
+    monkeypatch.setattr(trainer, "SAVE_AT_MOST", float("inf"))
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> Callable[[], None]:

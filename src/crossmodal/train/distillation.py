@@ -34,7 +34,6 @@ class DistillationTrainer(ReproducibleTrainer):
         self.recipe = Recipe.parse(self.settings["recipe"], f"the recipe of {self.method}")
         self.teacher: Network | None = None
         self.teacher_learns = self.recipe.teacher_trained == "jointly"
-        self.correlations = {}
 
     def initialize(self) -> None:
         """nnU-Net's order: networks, optimiser, loss; each network from a generator of its own."""

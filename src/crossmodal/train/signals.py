@@ -8,6 +8,7 @@ Snakemake: USR1 would kill it, it keeps TERM to itself, and the training below i
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -75,23 +76,14 @@ def pass_on_warnings() -> None:
 
 def _pass_on(reading: int) -> None:
     while numbers := os.read(reading, 16):
-        for number in numbers:
-            if number in WARNINGS:
-                signal_listeners(number)
+        for number in filter(WARNINGS.__contains__, numbers):
+            listeners = [child for child in psutil.Process().children(recursive=True) if _listens(child.pid, number)]
+            for child in listeners:
+                with suppress(psutil.NoSuchProcess):
+                    child.send_signal(number)
 
 
-def signal_listeners(number: int) -> list[int]:
-    """Send a signal to the processes below this one that have a handler for it; returns their ids."""
-    listeners = [child for child in psutil.Process().children(recursive=True) if listens(child.pid, number)]
-    for child in listeners:
-        try:
-            child.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
-    return [child.pid for child in listeners]
-
-
-def listens(pid: int, number: int) -> bool:
+def _listens(pid: int, number: int) -> bool:
     """Whether a process catches a signal (the SigCgt mask of /proc, see proc(5)); others would be killed by it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()

@@ -15,7 +15,7 @@ import torch
 from crossmodal.errors import UserError
 from crossmodal.files import atomic_path
 
-MAGIC = b"CMSTATE1"
+MAGIC = b"CMSTATE2"
 HEADER = len(MAGIC) + hashlib.sha256().digest_size
 NEWEST, NEXT, BEFORE = "state.pt", "state-next.pt", "state-before.pt"
 
@@ -63,7 +63,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             continue
         payload = content[HEADER:]
         if content[:HEADER] != MAGIC + hashlib.sha256(payload).digest():
-            faults.append(f"{path}: damaged or cut short")
+            faults.append(f"{path}: damaged, cut short or of another version")
             continue
         try:
             state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
