@@ -5,6 +5,7 @@ a queue, preprocessing, prediction and scoring are not in the hours.
 """
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,10 +74,8 @@ def hours_by_method(config: Resolved, known: list[StepTime]) -> list[Estimate]:
         known: times of its network on one device, at least one.
     """
     estimates = []
-    jobs = trainings(config)
-    for method in dict.fromkeys(job.method for job in jobs):
+    for method, count in Counter(job.method for job in trainings(config)).items():
         time = step_time(method, config.recipes[method], known)
-        count = sum(job.method == method for job in jobs)
         hours = tuple(count * seconds * config.budget_settings.steps / 3600 for seconds in time.seconds)
         estimates.append(Estimate(method, count, hours, time.source))
     return estimates

@@ -19,7 +19,7 @@ def patch_and_batch(budget: Budget, backbone: str) -> tuple[list[int], int]:
 
 def parameters(budget: Budget, backbone: str) -> int:
     """Number of weights of nnU-Net's network for four modalities and three regions."""
-    return sum(weight.numel() for weight in _network(budget, backbone).parameters())
+    return sum(weight.numel() for weight in network(budget, backbone).parameters())
 
 
 def forward_operations(budget: Budget, backbone: str) -> int:
@@ -29,12 +29,12 @@ def forward_operations(budget: Budget, backbone: str) -> int:
 
     patch, batch = patch_and_batch(budget, backbone)
     with FlopCounterMode(display=False) as counter:
-        _network(budget, backbone)(torch.empty(batch, len(MODALITIES), *patch, device="meta"))
+        network(budget, backbone)(torch.empty(batch, len(MODALITIES), *patch, device="meta"))
     return counter.get_total_flops()
 
 
-def _network(budget: Budget, backbone: str) -> Any:
-    """nnU-Net's network on torch's meta device, where tensors have shapes and no memory."""
+def network(budget: Budget, backbone: str) -> Any:
+    """nnU-Net's network for four modalities and three regions, on torch's meta device: shapes without memory."""
     import torch
     from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
     from torch import nn

@@ -1,12 +1,13 @@
 """The text that `crossmodal cost` prints."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from crossmodal.cost.estimate import Estimate, disk_gb, hours_by_method, wall_hours
 from crossmodal.cost.published import from_published
 from crossmodal.cost.step_times import StepTime
 from crossmodal.experiment.config import Resolved
 from crossmodal.experiment.runs import trainings
+from crossmodal.wording import plural
 
 
 def cost_page(
@@ -21,13 +22,12 @@ def cost_page(
         cases: of the training cohort; None when unknown.
         device: part of a device's name, to leave the others out.
     """
-    jobs = trainings(config)
+    jobs, steps = trainings(config), config.budget_settings.steps
     taught = sum(config.recipes[job.method].networks_in_memory > 1 for job in jobs)
-    counts = [_count(getattr(config, what), what) for what in ("methods", "subsets", "folds", "seeds")]
+    counts = [plural(len(getattr(config, f"{what}s")), what) for what in ("method", "subset", "fold", "seed")]
     lines = [
         f"{config.experiment}: {', '.join(counts)}, budget {config.budget}",
-        f"{_count(jobs, 'trainings')} of {config.budget_settings.steps} steps, "
-        f"{taught} of them with a second network in memory",
+        f"{plural(len(jobs), 'training')} of {steps} steps, {taught} of them with a second network in memory",
         "",
     ]
     by_device = _by_device(time for time in measured if device is None or device.lower() in time.device.lower())
@@ -35,26 +35,35 @@ def cost_page(
         lines += _hours(config, name, by_device[name], gpus)
     if not by_device:
         lines += _nothing_measured(config, measured, gpus, device)
-    lines += ["Disk, about", *_disk(config, cases), ""]
-    lines.append("Not counted: the queue, preprocessing, prediction (minutes a fold) and scoring.")
-    return "\n".join(lines)
+    lines.append("Disk, about")
+    for name, size in disk_gb(config, cases).items():
+        shown = "not known" if size is None else f"{size:8.1f} GB" if size >= 1 else f"{1000 * size:8.0f} MB"
+        lines.append(f"  {name:<30} {shown}")
+    if cases is None:
+        lines.append("  (how many cases there are is not known: add --cases N, or --config brats=PATH)")
+    return "\n".join([*lines, "", "Not counted: the queue, preprocessing, prediction (minutes a fold) and scoring."])
+
+
+def _by_device(times: Iterable[StepTime]) -> dict[str, list[StepTime]]:
+    found: dict[str, list[StepTime]] = {}
+    for time in times:
+        found.setdefault(time.device, []).append(time)
+    return found
 
 
 def _hours(config: Resolved, device: str, measured: list[StepTime], gpus: list[int]) -> list[str]:
     estimates = hours_by_method(config, measured)
     width = max(14, *(len(estimate.method) for estimate in estimates))
     on_cpu = device.lower().startswith("cpu")
-    unit = "hours" if on_cpu else "GPU hours"
-    lines = [f"On {device} ({', '.join(sorted({time.source for time in measured}))})"]
-    lines.append(f"  {'method':<{width}}  trainings  {unit} (lowest to highest)")
-    for estimate in estimates:
-        lines.append(
-            f"  {estimate.method:<{width}}  {estimate.trainings:>9}  {_range(estimate.hours)}  {estimate.basis}"
-        )
-    lines.append(f"  {'all':<{width}}  {sum(e.trainings for e in estimates):>9}  {_range(_sum(estimates))}")
-    lines.append("  Until the last training ends:")
+    lines = [
+        f"On {device} ({', '.join(sorted({time.source for time in measured}))})",
+        f"  {'method':<{width}}  trainings  {'hours' if on_cpu else 'GPU hours'} (lowest to highest)",
+        *(f"  {e.method:<{width}}  {e.trainings:>9}  {_range(e.hours)}  {e.basis}" for e in estimates),
+        f"  {'all':<{width}}  {sum(e.trainings for e in estimates):>9}  {_range(_sum(estimates))}",
+        "  Until the last training ends:",
+    ]
     for number in gpus:
-        places = f"{number} at a time" if on_cpu else _count(range(number), "GPUs")
+        places = f"{number} at a time" if on_cpu else plural(number, "GPU")
         lines.append(f"  {places:<{width}}             {_range(wall_hours(config, estimates, number))}")
     return [*lines, ""]
 
@@ -80,42 +89,17 @@ def _nothing_measured(config: Resolved, measured: list[StepTime], gpus: list[int
         *_hours(config, first, times, gpus),
     ]
     if further:
+        totals = {name: _sum(hours_by_method(config, times)) for name, times in further}
         lines.append("All trainings on other GPUs, GPU hours (lowest to highest)")
-        lines += [f"  {name:<25}{_range(_sum(hours_by_method(config, times)))}" for name, times in further]
-        lines.append("")
+        lines += [*(f"  {name:<25}{_range(hours)}" for name, hours in totals.items()), ""]
     return lines
-
-
-def _disk(config: Resolved, cases: int | None) -> list[str]:
-    sizes = disk_gb(config, cases)
-    lines = [f"  {name:<30} {_size(size)}" for name, size in sizes.items()]
-    if cases is None:
-        lines.append("  (how many cases there are is not known: add --cases N, or --config brats=PATH)")
-    return lines
-
-
-def _by_device(times: Iterable[StepTime]) -> dict[str, list[StepTime]]:
-    found: dict[str, list[StepTime]] = {}
-    for time in times:
-        found.setdefault(time.device, []).append(time)
-    return found
 
 
 def _sum(estimates: list[Estimate]) -> tuple[float, ...]:
-    return tuple(sum(estimate.hours[which] for estimate in estimates) for which in range(3))
+    return tuple(map(sum, zip(*(estimate.hours for estimate in estimates), strict=True)))
 
 
-def _size(gigabytes: float | None) -> str:
-    if gigabytes is None:
-        return "not known"
-    return f"{gigabytes:8.1f} GB" if gigabytes >= 1 else f"{1000 * gigabytes:8.0f} MB"
-
-
-def _count(items: Collection, plural: str) -> str:
-    return f"{len(items)} {plural if len(items) != 1 else plural[:-1]}"
-
-
-def _range(hours: tuple[float, float, float]) -> str:
+def _range(hours: tuple[float, ...]) -> str:
     low, middle, high = hours
     digits = 3 if high < 1 else 1 if high < 100 else 0
     return f"{middle:8.{digits}f}  ({low:.{digits}f} to {high:.{digits}f})"

@@ -3,7 +3,7 @@
 import csv
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossmodal.data import STEP_TIMES
@@ -65,10 +65,11 @@ def from_run(folder: Path, config: Resolved) -> list[StepTime]:
     with table.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             seconds.setdefault((row["method"], row["device"]), []).append(float(row["train_s"]) / ran.steps)
-    return [
-        StepTime(method, other.recipes[method].training_kind, device, _spread(values), str(table))
-        for (method, device), values in seconds.items()
-    ]
+    times = []
+    for (method, device), values in seconds.items():
+        spread = (min(values), statistics.median(values), max(values))
+        times.append(StepTime(method, other.recipes[method].training_kind, device, spread, str(table)))
+    return times
 
 
 def from_bench(path: Path, config: Resolved) -> list[StepTime]:
@@ -83,10 +84,8 @@ def from_bench(path: Path, config: Resolved) -> list[StepTime]:
     entries = json.loads(path.read_text(encoding="utf-8"))
 
     def is_ours(entry: dict) -> bool:
-        # Older entries do not name their budget.
-        name = entry.get("budget", "demo" if entry["device"].lower().startswith("cpu") else "full")
         options = {key: entry[key] for key in NETWORK if key in entry}
-        return _same_network(load_budget(name).replaced(**options), config.budget_settings)
+        return _same_network(load_budget(entry["budget"]).replaced(**options), config.budget_settings)
 
     source = "make bench" if path == STEP_TIMES else str(path)
     times = []
@@ -107,29 +106,20 @@ def step_time(method: str, recipe: Recipe, known: list[StepTime]) -> StepTime:
         recipe: its recipe.
         known: times of the same network on one device, at least one.
     """
-    kind = recipe.training_kind
-    own = [time for time in known if time.method == method]
-    alike = own or [time for time in known if time.kind == kind]
-    if alike:
-        found = "estimated" if alike[0].estimated else "measured"
-        return _merged(
-            method, kind, alike, 1.0, found if own or alike[0].estimated else f"{found} on others that train {kind}"
-        )
-    others = [time for time in known if time.kind == "alone"] or known
-    factor = ARITHMETIC[kind] / ARITHMETIC[others[0].kind]
-    same = [time for time in others if time.kind == others[0].kind]
-    return _merged(method, kind, same, factor, f"{factor:.2f} × a step of '{same[0].kind}', by arithmetic")
-
-
-def _merged(method: str, kind: str, times: list[StepTime], factor: float, source: str) -> StepTime:
-    low = min(time.seconds[0] for time in times)
-    middle = statistics.median(time.seconds[1] for time in times)
-    high = max(time.seconds[2] for time in times)
-    return StepTime(method, kind, times[0].device, (factor * low, factor * middle, factor * high), source)
-
-
-def _spread(values: list[float]) -> tuple[float, float, float]:
-    return min(values), statistics.median(values), max(values)
+    kind, factor, source = recipe.training_kind, 1.0, "estimated" if known[0].estimated else "measured"
+    kinds = [time.kind for time in known]
+    taken = next((one for one in (kind, "alone") if one in kinds), kinds[0])
+    times = [time for time in known if time.method == method]
+    if not times:
+        times = [time for time in known if time.kind == taken]
+        if taken != kind:
+            factor = ARITHMETIC[kind] / ARITHMETIC[taken]
+            source = f"{factor:.2f} × a step of '{taken}', by arithmetic"
+        elif not known[0].estimated:
+            source = f"measured on others that train {kind}"
+    lows, middles, highs = zip(*(time.seconds for time in times), strict=True)
+    seconds = (factor * min(lows), factor * statistics.median(middles), factor * max(highs))
+    return replace(times[0], method=method, kind=kind, seconds=seconds, source=source)
 
 
 def _same_network(measured: Budget, wanted: Budget) -> bool:
