@@ -112,7 +112,7 @@ def means(results: Results) -> list[dict[str, str]]:
     try:
         method = (results.roles.compared or results.methods)[0]
         rows = results.at(results.summary_of(), method, results.focus_subset)
-    except (MissingDataError, IndexError):
+    except MissingDataError:
         return []
     return [
         {

@@ -69,11 +69,6 @@ def describe(recipe: Recipe) -> str:
     return f"{when}, given {sees}; {matched}."
 
 
-def paragraphs(config: Resolved) -> list[str]:
-    """Data, network and training, evaluation."""
-    return [data(config), training_setup(config), EVALUATION]
-
-
 def data(config: Resolved) -> str:
     """Cohorts and the split."""
     cohorts, split, lock = config.cohorts, config.split, config.cohort_lock
