@@ -57,9 +57,9 @@ def draw_panel(axes, rows) -> None:
 
 
 def caption(table) -> str:
-    cases = int(table.cases.max()) if "cases" in table else 0
+    cases = plural(int(table.cases.max()), "training case")
     return (
-        f"Share of each class's brain voxels by intensity in {plural(cases, 'training case')}, each image "
+        f"Share of each class's brain voxels by intensity in {cases}, each image "
         "with mean 0 and standard deviation 1 within the brain. In a class-mean image every voxel has the mean of its "
         "class, so each case gives one value a class (the mean of the background includes the air around the brain): "
         "the teacher of Dong et al. 2025 learns shapes from such images. Another line style for each class."

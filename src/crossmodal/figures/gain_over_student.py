@@ -18,8 +18,8 @@ def draw(results: Results) -> Drawing:
     table = results.gains()
     shown = [s for s in results.shown_subsets if s in set(table.modalities)]
     many = len(results.subsets) > len(results.shown_subsets)
-    rows = [(m, s) for s in (shown if not many else [None]) for m in results.methods if m in set(table.method)]
-    rows = [(m, s) for m, s in rows if s is None or ((table.method == m) & (table.modalities == s)).any()]
+    compared = set(zip(table.method, table.modalities, strict=True)) | {(method, None) for method in table.method}
+    rows = [(m, s) for s in ([None] if many else shown) for m in results.methods if (m, s) in compared]
     if not rows:
         raise MissingDataError("no method is compared with the student alone for the subsets that are shown.")
     stacked = len(rows) <= STACKED_UP_TO

@@ -51,7 +51,7 @@ def collect_panels(config: Resolved, cases: pd.DataFrame, predictions: Path, per
         arrays |= drawn
         rows += described
     write_npz(out / "panels.npz", arrays)
-    write_csv(out / "panels.csv", pd.DataFrame(rows) if rows else pd.DataFrame(columns=["rank"]))
+    write_csv(out / "panels.csv", pd.DataFrame(rows, columns=None if rows else ["rank"]))
     return notes
 
 

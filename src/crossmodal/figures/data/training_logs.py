@@ -34,11 +34,10 @@ def collect_curves(trained: Trained, out: Path) -> list[str]:
         path = folder / "progress.csv"
         try:
             progress = pd.read_csv(path)
-            curve = thin(without_repeats(progress)).melt(
-                id_vars=["epoch", "step"],
-                value_vars=[name for name in progress.columns if name not in NOT_TERMS],
-                var_name="term",
-            )
+            # A resumed training writes some epochs again: the later row counts.
+            progress = progress.drop_duplicates(["epoch", "step"], keep="last").sort_values(["epoch", "step"])
+            terms = [name for name in progress.columns if name not in NOT_TERMS]
+            curve = thin(progress).melt(id_vars=["epoch", "step"], value_vars=terms, var_name="term")
         except (OSError, ValueError, KeyError) as error:
             notes.append(f"{path}: no curve ({error})")
             continue
@@ -46,11 +45,6 @@ def collect_curves(trained: Trained, out: Path) -> list[str]:
         parts.append(curve.dropna().assign(**vars(training))[CURVE_COLUMNS])
     write_csv(out / "curves.csv", pd.concat(parts[1:] or parts))
     return notes
-
-
-def without_repeats(progress: pd.DataFrame) -> pd.DataFrame:
-    """A resumed training writes some epochs again: the later row counts."""
-    return progress.drop_duplicates(["epoch", "step"], keep="last").sort_values(["epoch", "step"])
 
 
 def thin(progress: pd.DataFrame) -> pd.DataFrame:
