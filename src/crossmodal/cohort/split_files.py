@@ -29,6 +29,10 @@ class Entry:
     fold: int | None
     where: str
 
+    @property
+    def side(self) -> str:
+        return self.part if self.fold is None else f"{self.part}, fold {self.fold}"
+
 
 def read_split(given: str) -> list[Entry]:
     """The entries of a split file, as written.
@@ -40,14 +44,24 @@ def read_split(given: str) -> list[Entry]:
         UserError: a file is missing, or in neither form.
     """
     path = Path(given)
+    lists = [Path(one.strip()) for one in given.split(",") if one.strip()]
     if path.is_dir():
-        lists = [path / f"{part}.txt" for part in ("train", "val", "test") if (path / f"{part}.txt").is_file()]
+        lists = [file for part in ("train", "val", "test") if (file := path / f"{part}.txt").is_file()]
         if not lists:
             raise UserError(f"{path}: has neither train.txt nor test.txt; name the lists, joined by commas")
-        return _read_lists(lists)
-    if path.name.lower().endswith(".csv"):
+    elif path.name.lower().endswith(".csv"):
         return _read_csv(path)
-    return _read_lists([Path(one.strip()) for one in given.split(",") if one.strip()])
+    entries = []
+    for file in lists:
+        match = _LIST.fullmatch(file.name)
+        if match is None:
+            raise UserError(f"{file}: is neither a .csv nor a list whose name begins with train, val or test")
+        for number, line in enumerate(read_text(file).splitlines(), 1):
+            if line.strip() and not line.lstrip().startswith("#"):
+                entries.append(Entry(line.strip(), match[1].lower(), None, f"{file}, line {number}"))
+    if not entries:
+        raise UserError(f"{given}: no case is listed; write one case a line")
+    return entries
 
 
 def apply_split(
@@ -77,7 +91,7 @@ def apply_split(
         if name is None:
             what = f"names the case '{entry.case}', which is not among the cohort's labelled cases"
             problems.append(error("", entry.where, what, nearest(entry.case, known)))
-        elif name in placed and (placed[name].part, placed[name].fold) != (entry.part, entry.fold):
+        elif name in placed and placed[name].side != entry.side:
             what = f"puts the case {name} in {entry.part}, and {placed[name].where} in {placed[name].part}"
             problems.append(error(name, entry.where, what, "name it once"))
         else:
@@ -116,8 +130,8 @@ def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, Case], fo
     for name in sorted(placed):
         entry, patient = placed[name], known[name].patient
         other, before = first.setdefault(patient, (name, entry))
-        if (before.part, before.fold) != (entry.part, entry.fold):
-            sides = f"{_side(before)} ({other}) and in {_side(entry)} ({name})"
+        if before.side != entry.side:
+            sides = f"{before.side} ({other}) and in {entry.side} ({name})"
             remedy = "keep all visits of a patient on one side"
             problems.append(error(name, entry.where, f"patient {patient} is on both sides: in {sides}", remedy))
         if folds and entry.fold is not None and entry.fold >= folds:
@@ -126,29 +140,11 @@ def _patients_on_both_sides(placed: dict[str, Entry], known: dict[str, Case], fo
     return problems
 
 
-def _side(entry: Entry) -> str:
-    return entry.part if entry.fold is None else f"{entry.part}, fold {entry.fold}"
-
-
 def _name_in(known: Container[str], written: str) -> str | None:
     """The cohort's name of a case that a published list writes as HGG_Brats18_X, HGG/Brats18_X or X_vol.npy."""
     plain = re.sub(r"(_vol)?\.(npy|npz|nii|nii\.gz)$", "", written.rstrip("/").split("/")[-1])
     options = (written, plain, re.sub(r"^(HGG|LGG)_", "", plain))
     return next((name for name in options if name in known), None)
-
-
-def _read_lists(paths: list[Path]) -> list[Entry]:
-    entries = []
-    for path in paths:
-        match = _LIST.fullmatch(path.name)
-        if match is None:
-            raise UserError(f"{path}: is neither a .csv nor a list whose name begins with train, val or test")
-        for number, line in enumerate(read_text(path).splitlines(), 1):
-            if line.strip() and not line.lstrip().startswith("#"):
-                entries.append(Entry(line.strip(), match[1].lower(), None, f"{path}, line {number}"))
-    if not entries:
-        raise UserError(f"{', '.join(map(str, paths))}: no case is listed; write one case a line")
-    return entries
 
 
 def _read_csv(path: Path) -> list[Entry]:

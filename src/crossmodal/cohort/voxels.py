@@ -86,11 +86,9 @@ def image_facts(voxels: np.ndarray, affine: np.ndarray) -> ImageFacts:
         BadFileError: voxels that are NaN, infinite or beyond any scanner's range.
     """
     _finite(voxels)
-    low, high = voxels.min(), voxels.max()
-    if max(-float(low), float(high)) > LARGEST_INTENSITY:
-        raise BadFileError(
-            f"has intensities up to {max(-float(low), float(high)):.3g}, as damaged files have", DOWNLOAD_AGAIN
-        )
+    largest = max(-float(voxels.min()), float(voxels.max()))
+    if largest > LARGEST_INTENSITY:
+        raise BadFileError(f"has intensities up to {largest:.3g}, as damaged files have", DOWNLOAD_AGAIN)
     filled = int(np.count_nonzero(voxels))
     millilitres = filled * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     return ImageFacts(_content(voxels, affine), filled / voxels.size, millilitres)
@@ -105,12 +103,10 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
     _finite(voxels)
     drawn = voxels[voxels != 0]  # sort these alone: a tumour fills about 1% of the volume
     values = np.unique(drawn)
-    if np.any(values != np.rint(values)):
-        shown = ", ".join(f"{value:g}" for value in values[values != np.rint(values)][:3])
-        raise BadFileError(
-            f"has labels that are not whole numbers ({shown})",
-            "resample the segmentation with nearest neighbour, or use the original",
-        )
+    broken = values[values != np.rint(values)]
+    if broken.size:
+        what = f"has labels that are not whole numbers ({', '.join(f'{value:g}' for value in broken[:3])})"
+        raise BadFileError(what, "resample the segmentation with nearest neighbour, or use the original")
     return frozenset(int(value) for value in values) | ({0} if drawn.size < voxels.size else set())
 
 
@@ -122,11 +118,9 @@ def _finite(voxels: np.ndarray) -> None:
 
 def _content(voxels: np.ndarray, affine: np.ndarray) -> str:
     """Digest of the intensities in the nearest RAS order, as int16 where that loses nothing, else as float32."""
-    orientation = nibabel.io_orientation(affine)
-    voxels = nibabel.apply_orientation(voxels, orientation)
-    kind = np.dtype("<i2")
+    voxels = nibabel.apply_orientation(voxels, nibabel.io_orientation(affine))
     with np.errstate(all="ignore"):
-        narrow = voxels.astype(kind, copy=False)
+        narrow = voxels.astype("<i2", copy=False)
         if narrow is not voxels and not np.array_equal(narrow, voxels):
             narrow = voxels.astype("<f4") + np.float32(0)  # -0.0 becomes 0.0
     digest = hashlib.blake2b(repr((narrow.dtype.str, voxels.shape)).encode(), digest_size=20)
