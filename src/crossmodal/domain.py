@@ -42,8 +42,7 @@ RELEASES = tuple(_TO_INTERNAL)
 def parse_subset(text: str) -> tuple[str, ...]:
     """The modalities of a subset such as "t1ce+flair", in the fixed order ("all" stands for the four).
 
-    Raises:
-        UserError: the subset is empty, names an unknown modality or repeats one.
+    Raises UserError when it is empty, names an unknown modality or repeats one.
     """
     names = list(MODALITIES) if str(text) == "all" else [name.strip() for name in str(text).split("+")]
     if names == [""]:
@@ -74,8 +73,7 @@ def all_subsets() -> list[str]:
 def to_internal(release: str) -> dict[int, int]:
     """The release's label -> nnU-Net's (0 background, 1 ED, 2 NCR, 3 ET); a resection cavity becomes 0.
 
-    Raises:
-        UserError: the release is not one of `RELEASES`.
+    Raises UserError when the release is not one of `RELEASES`.
     """
     if release not in _TO_INTERNAL:
         raise UserError(f"unknown release '{release}': {nearest(release, RELEASES)}")

@@ -25,11 +25,7 @@ class Features:
     outputs: list[Tensor]
 
     def at(self, tap: str) -> list[Tensor]:
-        """The tensors at a tap: one, or those of all stages for `encoder.*` and `decoder.*`.
-
-        Raises:
-            ValueError: the network has no such tap.
-        """
+        """The tensors at a tap: one, or all stages' at `encoder.*` and `decoder.*`. ValueError for an unknown tap."""
         named = {"bottleneck": self.encoder[-1:], "penultimate": self.decoder[-1:], "logits": self.outputs[:1]}
         for part, stages in (("encoder", self.encoder), ("decoder", self.decoder)):
             named |= {f"{part}.{number}": [stage] for number, stage in enumerate(stages)} | {f"{part}.*": stages}

@@ -12,11 +12,8 @@ _KEEP = torch.tensor([[name in subset.split("+") for name in MODALITIES] for sub
 def labels_from_regions(regions: Tensor) -> Tensor:
     """The mutually exclusive labels of nnU-Net's nested region targets.
 
-    Args:
-        regions: (B, 3, ...) of booleans or 0/1, in the order WT, TC, ET.
-
-    Returns:
-        (B, 1, ...) of uint8: 0 background, 1 oedema (WT only), 2 necrosis (TC without ET), 3 enhancing.
+    Takes (B, 3, ...) of booleans or 0/1, in the order WT, TC, ET. Returns (B, 1, ...) of uint8: 0 background,
+    1 oedema (WT only), 2 necrosis (TC without ET), 3 enhancing.
     """
     return regions.to(torch.uint8).sum(1, keepdim=True, dtype=torch.uint8)
 

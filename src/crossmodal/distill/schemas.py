@@ -65,13 +65,12 @@ def describe(kind: type[DistillationLoss]) -> dict[str, Any]:
 def losses_table() -> str:
     """The losses as a Markdown table."""
     rows = []
-    for kind in LOSSES.values():
-        loss = describe(kind)
+    for name, loss in schemas()["losses.json"].items():
         options = [
             f"`{option}: {json.dumps(schema['default'])}`: {schema['description'].removesuffix('.')}"
             for option, schema in loss["options"].items()
         ]
-        rows.append((f"`{kind.name}`", f"{loss['description']} {loss['equation']}", "<br>".join(options) or "none"))
+        rows.append((f"`{name}`", f"{loss['description']} {loss['equation']}", "<br>".join(options) or "none"))
     return _table(("loss", "what it computes", "options with their defaults"), rows)
 
 
