@@ -2,11 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from measure import BenchProcess, Usage, compare, entry, run_command, take_turns
+import scoring
+import torch
+from measure import Usage, Worker, entry, run_command, take_turns
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from processes import SEED
 
 from crossmodal.cohort.cases_csv import read_cases
@@ -15,39 +19,56 @@ from crossmodal.domain import from_internal
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.nnunet.dataset import NAME
+from crossmodal.phantom import write_cohort
+from crossmodal.train.job import TrainingJob, train
 
 
-def run_again(out: Path, command: list[str], environment: dict[str, str] | None = None) -> Usage:
-    """Empty the folder that a command writes into, and run the command."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    return run_command(command, out.with_suffix(".log"), environment)
+def again(out: Path, command: list[str], environment: dict | None = None, given: Path | None = None) -> Callable:
+    """A function that empties the folder that a command writes into, and runs the command.
+
+    Args:
+        out: the folder.
+        command: what is run.
+        environment: variables that are added.
+        given: a file of nnU-Net's dataset that is there before the command runs.
+    """
+
+    def run() -> Usage:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        if given:
+            (out / NAME).mkdir()
+            shutil.copy(given, out / NAME)
+        return run_command(command, out.with_suffix(".log"), environment)
+
+    return run
 
 
-def preprocess(cases: Path, dataset: Path, budget: str, scratch: Path, times: int) -> dict:
+def preprocess(cases: Path, dataset: Path, budget: str, scratch: Path, tiny: bool) -> dict:
     """`crossmodal dataset` against `nnUNetv2_plan_and_preprocess` on the same raw files; the arrays must be equal.
 
     Ours makes the raw dataset as well. Neither does the 2D configuration, which is not trained here.
     """
-    out, theirs = scratch / "ours", scratch / "theirs"
+    out, theirs, workers = scratch / "ours", scratch / "theirs", "1" if tiny else "2"
     spacing = map(str, load_budget(budget).spacing)
     ours = ["crossmodal", "dataset", "--cases", str(cases), "--out", str(out), "--budget", budget, "--workers", "2"]
-    peer = ["nnUNetv2_plan_and_preprocess", "-d", "1", "-np", "2", "-npfp", "2", "-c", "3d_fullres", "--no_pbar"]
-    peer += ["-overwrite_target_spacing", *spacing]
+    peer = ["nnUNetv2_plan_and_preprocess", "-d", "1", "-np", workers, "-npfp", workers, "-c", "3d_fullres"]
+    peer += ["--no_pbar", "-overwrite_target_spacing", *spacing]
     environment = {"nnUNet_raw": str(dataset / "raw"), "nnUNet_preprocessed": str(theirs)}
     environment |= {"nnUNet_results": str(scratch / "results")}
-    found = compare(lambda: run_again(out, ours), lambda: run_again(theirs, peer, environment), times)
-    return found | {"cases": _same_arrays(out / "preprocessed" / NAME, theirs / NAME)}
+    # However small the data, nnU-Net samples 10⁸ voxels for its fingerprint.
+    given = dataset / "preprocessed" / NAME / "dataset_fingerprint.json" if tiny else None
+    sides = {"ours": again(out, ours), "peer": again(theirs, peer, environment, given)}
+    found = take_turns(sides, 1 if tiny else 3)
+    return entry(*found.values(), cases=same_arrays(out / "preprocessed" / NAME, theirs / NAME))
 
 
-def _same_arrays(ours: Path, theirs: Path) -> int:
+def same_arrays(ours: Path, theirs: Path) -> int:
     """The number of cases.
 
     Raises:
         SystemExit: the arrays or sampling locations of a case are not equal to the last bit.
     """
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
     found = [nnUNetDatasetBlosc2(str(folder / "nnUNetPlans_3d_fullres")) for folder in (ours, theirs)]
     if sorted(found[0].identifiers) != sorted(found[1].identifiers):
         raise SystemExit("preprocess_vs_nnunet: not the same cases")
@@ -60,16 +81,12 @@ def _same_arrays(ours: Path, theirs: Path) -> int:
     return len(found[0].identifiers)
 
 
-def predict(cases: Path, dataset: Path, subset: str, budget: Budget, folder: Path, times: int) -> dict:
+def predict(cases: Path, dataset: Path, subset: str, budget: Budget, folder: Path, tiny: bool) -> dict:
     """`crossmodal predict-cases` against `nnUNetv2_predict_from_modelfolder` on the subset's files alone.
 
     Both use every core, as nnU-Net's command does by default. The segmentations must be equal once nnU-Net's labels
     are mapped to the release's.
     """
-    import torch
-
-    from crossmodal.train.job import TrainingJob, train
-
     model, out, theirs, shown = folder / "model", folder / "ours", folder / "theirs", folder / "shown"
     job = TrainingJob("student", recipes.load("student"), subset, 0, SEED, budget, dataset, model)
     train(job, torch.device("cpu"))
@@ -85,7 +102,8 @@ def predict(cases: Path, dataset: Path, subset: str, budget: Budget, folder: Pat
     ours += ["--modalities", subset, "--out", str(out), "--device", "cpu", "--threads", str(available_cores())]
     peer = ["nnUNetv2_predict_from_modelfolder", "-i", str(shown), "-o", str(theirs), "-m", str(model)]
     peer += ["-f", "0", "-device", "cpu", "--disable_progress_bar"]
-    found = compare(lambda: run_again(out, ours), lambda: run_again(theirs, peer), times)
+    peer += ["-npp", "1", "-nps", "1"] if tiny else []
+    found = take_turns({"ours": again(out, ours), "peer": again(theirs, peer)}, 1 if tiny else 3)
     for row in test.itertuples():
         stock = np.asarray(nib.load(theirs / f"{row.case}{ending}").dataobj)
         mapped = np.zeros_like(stock)
@@ -95,7 +113,7 @@ def predict(cases: Path, dataset: Path, subset: str, budget: Budget, folder: Pat
             raise SystemExit(
                 f"predict_vs_nnunet: {row.case} is not segmented as by stock nnU-Net: nothing was measured"
             )
-    return found | {"cases": len(test)}
+    return entry(*found.values(), cases=len(test))
 
 
 def score(scratch: Path, spacing: float, times: int) -> dict:
@@ -103,17 +121,14 @@ def score(scratch: Path, spacing: float, times: int) -> dict:
 
     With a spacing of 1 mm the phantom has 240×240×155 voxels.
     """
-    from crossmodal.phantom import write_cohort
-
     write_cohort(scratch / "phantoms", 1, spacing, SEED, "A", 1)
-    reference = next((scratch / "phantoms").glob("*/*_seg.nii*"))
+    reference, prediction = next((scratch / "phantoms").glob("*/*_seg.nii*")), scratch / "prediction.nii.gz"
     image = nib.load(reference)
     labels = np.asarray(image.dataobj).astype(np.uint8)
     moved = np.roll(labels, (2, -1), (0, 1))  # a prediction that is nearly right
-    nib.save(nib.Nifti1Image(moved, image.affine), scratch / "prediction.nii.gz")
-    files = {"reference": str(reference), "prediction": str(scratch / "prediction.nii.gz")}
-    ours, peer = (BenchProcess(kind, "scoring.py", files | {"kind": kind}, scratch) for kind in ("ours", "plain"))
-    take_turns([ours, peer], 1, times)
-    if not np.allclose(ours.values, peer.values, rtol=1e-12):
-        raise SystemExit(f"score_vs_surface_distance: HD95 differs: {ours.values[0]} and {peer.values[0]}")
-    return entry(ours.times, peer.times, ours_peak_mb=round(ours.peak_mb), peer_peak_mb=round(peer.peak_mb))
+    nib.save(nib.Nifti1Image(moved, image.affine), prediction)
+    sides = {"ours": Worker(scoring.ours, reference, prediction), "peer": Worker(scoring.plain, reference, prediction)}
+    ours, peer = take_turns(sides, 1 + times).values()
+    if not np.allclose(ours[0].value, peer[0].value, rtol=1e-12):
+        raise SystemExit(f"score_vs_surface_distance: HD95 differs: {ours[0].value} and {peer[0].value}")
+    return entry(ours[1:], peer[1:])

@@ -1,6 +1,6 @@
 """How Snakemake's dry run scales with the experiment, beside a bare workflow with as many jobs. Prints one table.
 
-    python bench/dag_scale.py [--rounds 3] [--jobs 100 1000 10000]
+    python bench/dag_scale.py [--rounds 3] [--jobs 100,1000,10000]
 
 The experiment: 14 methods × 15 subsets × folds × seeds, cut to about the given number of jobs. The bare workflow has
 the same chains (train, predict, score, collect), file names, logs and fixed resources, without a config, a teacher, a
@@ -8,22 +8,19 @@ parameter, a message or a function. Times are processor seconds, which depend le
 time does. Both take turns, and the median of the rounds is shown.
 """
 
-import argparse
 import statistics
 import tempfile
-from dataclasses import astuple
+from dataclasses import replace
 from pathlib import Path
 
-from dataset import REPOSITORY
-from measure import Usage, markdown_row, markdown_table, run_command
+import typer
+from measure import REPOSITORY, Usage, markdown_row, markdown_table, run_command, take_turns
 
 from crossmodal.experiment import layout
+from crossmodal.experiment.validation import read_yaml
 
-METHODS = [
-    *("teacher", "student", "choi2023", "choi2023_two_stage", "rahimpour2022", "dong2025", "dong2025_crossmodal"),
-    *("hinton2015", "romero2015", "zagoruyko2017", "hu2020", "wang2023"),
-    *("modality_dropout", "modality_dropout_distilled"),
-]
+METHODS = read_yaml(REPOSITORY / "bench" / "methods.yaml")["methods"]
+HEADER = ("jobs", "ours, s", "bare, s", "ratio", "ours, MB", "bare, MB", "ours, ms a job")
 NETWORK = f"{layout.NETWORK}/{layout.FOLD}"
 BARE = f"""\
 rule all:
@@ -56,13 +53,13 @@ rule collect:
 """
 
 
-def dry_run(folder: Path, snakefile: Path, *options: str) -> tuple[int, Usage]:
-    """Dry-run a workflow in a folder that holds no results; the number of jobs, and what it used."""
+def dry_run(folder: Path, snakefile: Path, *options: str) -> Usage:
+    """Dry-run a workflow in a folder that holds no results; `value` is the number of jobs."""
     command = ["snakemake", "-n", "--quiet", "rules", "--snakefile", str(snakefile), "--directory", str(folder)]
     log = folder / "dry-run.log"
     used = run_command([*command, *options], log)
     total = next(line for line in log.read_text(encoding="utf-8").splitlines() if line.startswith("total"))
-    return int(total.split()[1]), used
+    return replace(used, value=int(total.split()[1]))
 
 
 def experiment_of(jobs: int) -> str:
@@ -76,42 +73,32 @@ def experiment_of(jobs: int) -> str:
     )
 
 
-def measure(jobs: int, rounds: int) -> tuple[int, Usage, Usage]:
-    """The number of jobs of an experiment with about `jobs`, and medians of it and of a bare workflow with as many."""
+def measure(jobs: int, rounds: int) -> tuple[str, ...]:
+    """Row of the table for an experiment with about this number of jobs."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "experiment.yaml").write_text(experiment_of(jobs))
-        profile = REPOSITORY / "profiles" / "default"
-        options = ["--configfile", str(folder / "experiment.yaml"), "--workflow-profile", str(profile)]
-        number, used = dry_run(folder, REPOSITORY / "Snakefile", *options)
-        (folder / "Snakefile").write_text(BARE.replace("@number@", str(round((number - 3) / 3))))
-        ours, bare = [used], []
-        while len(bare) < rounds:
-            bare.append(dry_run(folder, folder / "Snakefile", "--workflow-profile", "none")[1])
-            if len(ours) < rounds:
-                ours.append(dry_run(folder, REPOSITORY / "Snakefile", *options)[1])
-    return number, median(ours), median(bare)
+        config, bare = folder / "experiment.yaml", folder / "Snakefile"
+        config.write_text(experiment_of(jobs))
+        options = ["--configfile", str(config), "--workflow-profile", str(REPOSITORY / "profiles" / "default")]
+        number = dry_run(folder, REPOSITORY / "Snakefile", *options).value
+        bare.write_text(BARE.replace("@number@", str(round((number - 3) / 3))))
+        sides = {
+            "ours": lambda: dry_run(folder, REPOSITORY / "Snakefile", *options),
+            "bare": lambda: dry_run(folder, bare, "--workflow-profile", "none"),
+        }
+        found = take_turns(sides, rounds).values()
+    ours_s, bare_s = (statistics.median(run.cpu_s for run in runs) for runs in found)
+    ours_mb, bare_mb = (statistics.median(run.peak_mb for run in runs) for runs in found)
+    times = (f"{ours_s:.1f}", f"{bare_s:.1f}", f"{ours_s / bare_s:.2f}")
+    return f"{number:,}", *times, f"{ours_mb:.0f}", f"{bare_mb:.0f}", f"{1000 * ours_s / number:.2f}"
 
 
-def median(runs: list[Usage]) -> Usage:
-    """Median of each value."""
-    return Usage(*map(statistics.median, zip(*map(astuple, runs), strict=True)))
-
-
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, nargs="+", default=[100, 300, 1000, 3000, 10000])
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
-    header = ("jobs", "ours, s", "bare, s", "ratio", "ours, MB", "bare, MB", "ours, ms a job")
-    print(markdown_table(header), flush=True)
-    for jobs in options.jobs:
-        number, ours, bare = measure(jobs, options.rounds)
-        cells = (f"{number:,}", f"{ours.cpu_s:.1f}", f"{bare.cpu_s:.1f}", f"{ours.cpu_s / bare.cpu_s:.2f}")
-        memory = (f"{ours.peak_mb:.0f}", f"{bare.peak_mb:.0f}")
-        print(markdown_row((*cells, *memory, f"{1000 * ours.cpu_s / number:.2f}")), flush=True)
+def main(jobs: str = "100,300,1000,3000,10000", rounds: int = 3) -> None:
+    """How Snakemake's dry run scales with the experiment."""
+    print(markdown_table(HEADER), flush=True)
+    for number in map(int, jobs.split(",")):
+        print(markdown_row(measure(number, rounds)), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,14 +6,12 @@ Each network is trained, predicted and scored as the workflow does it. An option
 differs less from the default's than the seeds differ from each other.
 """
 
-import argparse
-import tempfile
 from pathlib import Path
 
 import pandas as pd
 import torch
-from dataset import demo_data
-from measure import markdown_table
+import typer
+from measure import DEMO, TINY, markdown_table
 from processes import STOCK_OPTIONS, budget_of
 from run import VARIANTS
 
@@ -28,6 +26,7 @@ from crossmodal.train.job import TrainingJob, train
 from crossmodal.wording import estimate
 
 OPTIONS = {"default": {}} | {name.removesuffix("_vs_stock"): options for name, options in VARIANTS.items()}
+OUT = Path(__file__).with_suffix(".csv")
 
 
 def dice(cases: Path, dataset: Path, budget: Budget, seed: int, folder: Path) -> dict[str, float]:
@@ -40,37 +39,25 @@ def dice(cases: Path, dataset: Path, budget: Budget, seed: int, folder: Path) ->
     return scores.groupby("region")["dice"].mean().to_dict()
 
 
-def table(rows: pd.DataFrame) -> str:
-    """Mean over seeds of each option, lowest and highest seed in brackets."""
-    cells = [
-        [f"`{name}`", *(estimate(found[r].mean(), found[r].min(), found[r].max()) for r in REGIONS)]
-        for name, found in rows.groupby("options", sort=False)
-    ]
-    return markdown_table(["options", *REGIONS], cells)
-
-
-def main() -> None:
-    """Train all, print the table, write each seed's Dice."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
-    parser.add_argument("--tiny", action="store_true", help="seconds, to see that it runs; the Dice mean nothing")
-    given = parser.parse_args()
+def main(seeds: str = "0,1,2", out: Path = OUT, tiny: bool = False) -> None:
+    """Train all; print mean, lowest and highest seed; write each seed's Dice. --tiny: to see that it runs."""
     rows = []
-    with tempfile.TemporaryDirectory(prefix="crossmodal-bench-") as name:
-        folder = Path(name)
-        cases, budget = demo_data(folder, given.tiny)
-        for seed in map(int, given.seeds.split(",")):
+    with (TINY if tiny else DEMO).built() as (folder, cases, budget):
+        for seed in map(int, seeds.split(",")):
             for label, options in OPTIONS.items():
                 settings = budget_of(budget, "cpu", **STOCK_OPTIONS | options)
                 place = folder / f"{label}-{seed}"
                 rows.append({"options": label, "seed": seed} | dice(cases, folder / "nnunet", settings, seed, place))
                 print(rows[-1], flush=True)
-    found = pd.DataFrame(rows)
-    with atomic_path(given.out) as temporary:
-        found.to_csv(temporary, index=False, float_format="%.4f")
-    print(table(found))
+    table = pd.DataFrame(rows)
+    with atomic_path(out) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.4f")
+    cells = [
+        [f"`{name}`", *(estimate(found[r].mean(), found[r].min(), found[r].max()) for r in REGIONS)]
+        for name, found in table.groupby("options", sort=False)
+    ]
+    print(markdown_table(["options", *REGIONS], cells))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,19 +8,17 @@ batches that worker processes load and augment. One after another; stock nnU-Net
 operations of a step, so that TFLOP/s can be compared with the GPU's peak.
 """
 
-import argparse
 import datetime
 import gc
 import itertools
 import json
-import tempfile
+import sys
 import time
 from pathlib import Path
 
 import torch
-from dataset import demo_data, make_dataset
-from measure import device_name, markdown_table, quartiles
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+import typer
+from measure import TINY, Data, device_name, markdown_table, quartiles
 from processes import Setup, budget_of, running
 from run import SUBSET
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,68 +27,62 @@ from crossmodal.domain import ALL
 from crossmodal.files import replace_between, write_json
 
 NETWORKS = {
-    "stock": {"method": None, "subset": ALL},
-    "student": {"method": "teacher", "subset": ALL},  # four channels, as stock nnU-Net has
-    "joint": {"method": "choi2023", "subset": SUBSET},
-    "frozen": {"method": "choi2023_two_stage", "subset": SUBSET},
+    "stock": (None, ALL),
+    "student": ("teacher", ALL),  # four channels, as stock nnU-Net has
+    "joint": ("choi2023", SUBSET),
+    "frozen": ("choi2023_two_stage", SUBSET),
 }
+# 240×240×155 voxels with nnU-Net's own plan.
+FULL_SIZE = Data("full", "--cases 6 --spacing 1", "--test-fraction 0 --folds 2")
 BATCHES_ON_DEVICE = 4
+OUT = Path(__file__).with_suffix(".json")
 HEADER = ("network", "precision", "compile", "data", "images/s", "step, ms", "spread", "TFLOP/s", "peak, MB")
 
 
 def measure(setup: Setup, on_device: bool, scratch: Path, steps: int, warm_up: int) -> dict:
     """Images a second of one trainer, and what a step costs; on_device: with a few batches, used again and again."""
-    scratch.mkdir()
     gc.collect()
     cuda = setup.device == "cuda"
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+    times = []
     with running(setup, scratch) as trainer:
-        found = time_steps(trainer, on_device, steps, warm_up)
-        found["peak_mb"] = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+        batches = trainer.dataloader_train
+        if on_device:
+            few = [next(batches) for _ in range(BATCHES_ON_DEVICE)]
+            for batch in few:
+                batch["data"] = batch["data"].to(trainer.device)
+                batch["target"] = [scale.to(trainer.device) for scale in batch["target"]]
+            batches = itertools.cycle(few)
+        for _ in range(warm_up + steps):
+            start = time.perf_counter()
+            trainer.train_step(next(batches))
+            trainer.step_in_epoch = 1  # the first step of an epoch, which does more, is in the warm-up
+            if cuda:
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+        low, step, high = quartiles(times[warm_up:])
+        found = {"images_per_s": trainer.configuration_manager.batch_size / step, "step_ms": 1000 * step}
+        found |= {"spread": (high - low) / 2 / step}
+        found |= {"peak_mb": torch.cuda.max_memory_allocated() / 2**20 if cuda else None}
         if not setup.budget.compile:
             with FlopCounterMode(display=False) as counter:
                 trainer.train_step(next(trainer.dataloader_train))
-            found["tflop_per_step"] = counter.get_total_flops() / 1e12
-            found["tflop_per_s"] = 1000 * found["tflop_per_step"] / found["step_ms"]
+            found |= {"tflop_per_step": counter.get_total_flops() / 1e12}
+            found |= {"tflop_per_s": found["tflop_per_step"] / step}
         trainer.dataloader_train = trainer.dataloader_val = None  # ends the workers
     return found
 
 
-def time_steps(trainer: nnUNetTrainer, on_device: bool, steps: int, warm_up: int) -> dict:
-    """Images a second, the median time of a step, and half the interquartile range of the times relative to it."""
-    batches = trainer.dataloader_train
-    if on_device:
-        batches = itertools.cycle([to_device(next(batches), trainer.device) for _ in range(BATCHES_ON_DEVICE)])
-    times = []
-    for number in range(warm_up + steps):
-        start = time.perf_counter()
-        trainer.train_step(next(batches))
-        trainer.step_in_epoch = 1  # the first step of an epoch, which does more, is in the warm-up
-        if trainer.device.type == "cuda":
-            torch.cuda.synchronize()
-        if number >= warm_up:
-            times.append(time.perf_counter() - start)
-    low, step, high = quartiles(times)
-    batch = trainer.configuration_manager.batch_size
-    return {"images_per_s": batch / step, "step_ms": 1000 * step, "spread": (high - low) / 2 / step}
-
-
-def to_device(batch: dict, device: torch.device) -> dict:
-    """The batch, its tensors on the device."""
-    return batch | {"data": batch["data"].to(device), "target": [scale.to(device) for scale in batch["target"]]}
-
-
-def every_run(cuda: bool, workers: int) -> list[dict]:
-    """All combinations: name, whether batches are on the device, options of the budget; torch.compile is for GPUs."""
-    runs = []
-    for name, precision, compiled, on_device in itertools.product(NETWORKS, ("default", "bf16"), (0, 1), (1, 0)):
-        if (compiled and not cuda) or (name == "stock" and precision != "default"):
-            continue
-        options = {"precision": precision, "compile": bool(compiled), "loader_workers": 0 if on_device else workers}
-        runs.append({"name": name, "on_device": bool(on_device), "options": options})
-    return runs
+def combinations(names: list[str], cuda: bool, workers: int) -> list[tuple[str, bool, dict]]:
+    """Name, whether batches are on the device, and options of the budget; torch.compile is for GPUs."""
+    every = itertools.product(NETWORKS, ("default", "bf16"), (False, True), (True, False))
+    return [
+        (name, on_device, {"precision": precision, "compile": compiled, "loader_workers": 0 if on_device else workers})
+        for name, precision, compiled, on_device in every
+        if name in names and (cuda or not compiled) and (name != "stock" or precision == "default")
+    ]
 
 
 def table(rows: list[dict]) -> str:
@@ -108,43 +100,35 @@ def table(rows: list[dict]) -> str:
     return markdown_table(HEADER, cells)
 
 
-def main() -> None:
-    """Measure all combinations; print and write them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--workers", type=int, default=12, help="processes that load and augment")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    parser.add_argument("--readme", type=Path, help="also put the table between this file's markers")
-    parser.add_argument("--tiny", action="store_true", help="a tiny network on the CPU")
-    parser.add_argument("--only", default=",".join(NETWORKS), help="comma-separated: " + ", ".join(NETWORKS))
-    given = parser.parse_args()
-    if not given.tiny and not torch.cuda.is_available():
-        parser.exit(message="no GPU that torch can use: nothing measured (--tiny tries the script on a CPU)\n")
-    steps, warm_up, workers, kind = (1, 1, 1, "cpu") if given.tiny else (given.steps, 10, given.workers, "cuda")
-    device, today = device_name() if given.tiny else torch.cuda.get_device_name(), datetime.date.today().isoformat()
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="crossmodal-bench-") as name:
-        folder = Path(name)
-        if given.tiny:
-            _, budget = demo_data(folder, True)
-        else:  # phantoms of 240×240×155 voxels with nnU-Net's own plan
-            budget = "full"
-            make_dataset(folder, budget, "--cases 6 --spacing 1", "--test-fraction 0 --folds 2")
-        for number, run in enumerate(every_run(not given.tiny, workers)):
-            if run["name"] not in given.only.split(","):
-                continue
-            settings = budget_of(budget, kind, **run["options"])
-            setup = Setup(dataset=str(folder / "nnunet"), budget=settings, device=kind, **NETWORKS[run["name"]])
-            found = measure(setup, run["on_device"], folder / str(number), steps, warm_up)
-            rows.append({"name": run["name"], "on_device": run["on_device"]} | run["options"] | found)
+def main(
+    steps: int = 30,
+    workers: int = 12,
+    out: Path = OUT,
+    readme: Path | None = None,
+    only: str = ",".join(NETWORKS),
+    tiny: bool = False,
+) -> None:
+    """Images a second on a GPU.
+
+    --workers: processes that load and augment. --out: JSON that is written. --readme: also put the table between this
+    file's markers. --only: comma-separated names. --tiny: a tiny network on the CPU.
+    """
+    if not tiny and not torch.cuda.is_available():
+        print("no GPU that torch can use: nothing measured (--tiny tries the script on a CPU)", file=sys.stderr)
+        return
+    steps, warm_up, workers, device = (1, 1, 1, "cpu") if tiny else (steps, 10, workers, "cuda")
+    name, today, rows = device_name(device), datetime.date.today().isoformat(), []
+    with (TINY if tiny else FULL_SIZE).built() as (folder, _, budget):
+        for number, (network, on_device, options) in enumerate(combinations(only.split(","), not tiny, workers)):
+            setup = Setup(folder / "nnunet", budget_of(budget, device, **options), *NETWORKS[network], device)
+            found = measure(setup, on_device, folder / str(number), steps, warm_up)
+            rows.append({"name": network, "on_device": on_device} | options | found)
             print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
-    write_json(given.out, {"device": device, "measured": today, "rows": rows})
-    if given.readme:
-        replace_between(
-            given.readme, "gpu", f"Measured {today} by `python bench/gpu.py` on: {device}.\n\n{table(rows)}"
-        )
+    write_json(out, {"device": name, "measured": today, "rows": rows})
+    if readme:
+        replace_between(readme, "gpu", f"Measured {today} by `python bench/gpu.py` on: {name}.\n\n{table(rows)}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

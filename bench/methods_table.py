@@ -19,21 +19,16 @@ from crossmodal.wording import number
 HEADER = ("subset", "method", "Dice WT", "TC", "ET", "segmentation loss, start → end", "distillation terms")
 
 
-def short(value: float) -> str:
-    """Two digits, without an exponent."""
-    return f"{float(f'{value:.2g}'):g}"
-
-
-def terms(progress: pd.DataFrame) -> list[str]:
+def terms(progress: pd.DataFrame) -> str:
     """One line for each distillation term: start, end, and the gradient ratio."""
     lines = []
     for name in (column for column in progress if "@" in column and not column.startswith("gradient_ratio:")):
         ratio = progress[f"gradient_ratio:{name}"].dropna()
-        lines.append(
-            f"{name}: {progress[name].iloc[0]:.3g} → {progress[name].iloc[-1]:.3g}; "
-            f"ratio {short(ratio.median())} ({short(ratio.iloc[0])} to {short(ratio.iloc[-1])})"
-        )
-    return lines
+        # Two digits, without an exponent.
+        middle, first, last = (f"{float(f'{r:.2g}'):g}" for r in (ratio.median(), ratio.iloc[0], ratio.iloc[-1]))
+        change = f"{progress[name].iloc[0]:.3g} → {progress[name].iloc[-1]:.3g}"
+        lines.append(f"{name}: {change}; ratio {middle} ({first} to {last})")
+    return "<br>".join(lines) or "–"
 
 
 def table(experiment: Path) -> str:
@@ -47,7 +42,7 @@ def table(experiment: Path) -> str:
         loss = progress[f"seg_{recipes[method].role}"]
         dice = part.set_index("region")["dice_mean"]
         change = f"{number(loss.iloc[0])} → {number(loss.iloc[-1])}"
-        rows.append([subset, method, *(number(dice[r]) for r in REGIONS), change, "<br>".join(terms(progress)) or "–"])
+        rows.append([subset, method, *(number(dice[r]) for r in REGIONS), change, terms(progress)])
     return markdown_table(HEADER, rows)
 
 

@@ -1,20 +1,20 @@
 """Measure contrasts, brain variation, volumes and components of cohorts in the BraTS layout, for docs/phantom.md.
 
     python bench/phantom_contrast.py --real FOLDER --write docs/phantom.md
-    python bench/phantom_contrast.py --measure FOLDER        any cohort, one line for each quantity
 
 Only the files are read, so phantoms and patients are measured by the same code. Contrast = (mean of the label − mean
 of normal brain) / SD of the brain. Normal brain lies 4 to 15 mm from the tumour and more than 4 mm below the
 brain's surface; the brain is where any sequence is not 0.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import typer
+from measure import markdown_table
 from scipy import ndimage
 
 from crossmodal.domain import MODALITIES, MODALITY_LABELS
@@ -105,30 +105,24 @@ def summary(table: pd.DataFrame, spread: tuple[float, float] = (0.05, 0.95)) -> 
     for key in REAL:
         digits = 0 if key.endswith("_ml") else 2
         text[key] = f"{table[key].mean():.{digits}f} [{low[key]:.{digits}f}, {high[key]:.{digits}f}]"
-    text["without_et"] = f"{table['enhancing_ml'].isna().sum()} of {len(table)}"
-    return text
+    return text | {"without_et": f"{table['enhancing_ml'].isna().sum()} of {len(table)}"}
 
 
 def markdown(columns: dict[str, dict[str, str]]) -> str:
     """The table of docs/phantom.md: a row for each quantity, a column for each cohort."""
     names = {f"{n}_{m}": f"{n}, {MODALITY_LABELS[m]}" for n in LABELS for m in MODALITIES}
     names |= {f"cv_{m}": f"brain SD/mean, {MODALITY_LABELS[m]}" for m in MODALITIES}
-    names |= {"brain_ml": "brain, ml", "wt_ml": "whole tumour, ml"}
-    names |= {f"{n}_ml": f"{n}, ml" for n in LABELS}
-    names |= {
-        "components": "components of WT",
-        "largest_share": "share of the largest",
-        "without_et": "cases without ET",
-    }
-    lines = [f"| | four patients | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
-    for key, name in names.items():
-        mean, low, high = REAL.get(key, (None, None, None))
-        if low is None:
-            real = "0 of 4"
-        else:
-            real = f"[{low:g}, {high:g}]" if mean is None else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
-        lines.append(f"| {name} | {real} | {' | '.join(column[key] for column in columns.values())} |")
-    return "\n".join(lines)
+    names |= {"brain_ml": "brain, ml", "wt_ml": "whole tumour, ml"} | {f"{n}_ml": f"{n}, ml" for n in LABELS}
+    names |= {"components": "components of WT", "largest_share": "share of the largest"}
+    patients = {"without_et": "0 of 4"}
+    for key, (mean, low, high) in REAL.items():
+        patients[key] = f"[{low:g}, {high:g}]" if mean is None else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    columns = {"four patients": patients} | columns
+    rows = [
+        [name, *(column[key] for column in columns.values())]
+        for key, name in (names | {"without_et": "cases without ET"}).items()
+    ]
+    return markdown_table(["", *columns], rows)
 
 
 def generated(site: str, cases: int, spacing: float, workers: int) -> pd.DataFrame:
@@ -139,31 +133,25 @@ def generated(site: str, cases: int, spacing: float, workers: int) -> pd.DataFra
         return measure_cohort(root)
 
 
-def main() -> None:
-    """Print or write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", type=Path, help="a cohort's folder: only measure it")
-    parser.add_argument("--cases", type=int, default=50, help="phantoms of each site at 3 mm")
-    parser.add_argument("--cases-1mm", type=int, default=8, help="phantoms of site A at 1 mm")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--real", type=Path, help="real cases in the layout of BraTS 2021")
-    parser.add_argument("--write", type=Path, help="Markdown file to write the table into, between its markers")
-    args = parser.parse_args()
-    if args.measure:
-        print(measure_cohort(args.measure).describe(percentiles=[0.05, 0.5, 0.95]).T.round(2).to_string())
-        return
+def main(
+    cases: int = 50, cases_1mm: int = 8, workers: int = 2, real: Path | None = None, write: Path | None = None
+) -> None:
+    """Contrasts, brain variation, volumes and components of cohorts in the BraTS layout.
+
+    --cases: phantoms of each site at 3 mm. --cases-1mm: of site A at 1 mm. --real: cases in the layout of BraTS 2021.
+    --write: Markdown file for the table, between its markers.
+    """
     columns = {}
-    if args.real:
-        table = measure_cohort(args.real)
+    if real:
+        table = measure_cohort(real)
         columns[f"{len(table)} of them, this script"] = summary(table, (0, 1))
-    columns[f"A, 3 mm, {args.cases}"] = summary(generated("A", args.cases, 3, args.workers))
-    columns[f"A, 1 mm, {args.cases_1mm}"] = summary(generated("A", args.cases_1mm, 1, args.workers))
-    columns[f"B, 3 mm, {args.cases}"] = summary(generated("B", args.cases, 3, args.workers))
+    for site, spacing, number in (("A", 3, cases), ("A", 1, cases_1mm), ("B", 3, cases)):
+        columns[f"{site}, {spacing} mm, {number}"] = summary(generated(site, number, spacing, workers))
     text = markdown(columns)
     print(text)
-    if args.write:
-        replace_between(args.write, "measured", text)
+    if write:
+        replace_between(write, "measured", text)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -3,19 +3,20 @@
 python bench/phantom_figure.py [--cases 50] [--workers 2] [--out docs/img/phantom.png]
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import typer
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from phantom_contrast import LABELS, REAL, measure_cohort, read
+from phantom_contrast import LABELS, REAL, generated, read
 
 from crossmodal.domain import MODALITIES, MODALITY_LABELS
 from crossmodal.phantom import write_cohort
 
+OUT = Path("docs/img/phantom.png")
 COLOURS = {"necrosis": "#0072b2", "oedema": "#009e73", "enhancing": "#d55e00"}
 NAMES = {"necrosis": "necrosis (1)", "oedema": "oedema (2)", "enhancing": "enhancing tumour (4)"}
 
@@ -61,33 +62,26 @@ def draw_contrasts(axes, table) -> None:
         ax.spines[["left", "right", "top"]].set_visible(False)
 
 
-def main() -> None:
-    """Generate, measure and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=50)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/img/phantom.png"))
-    args = parser.parse_args()
+def main(cases: int = 50, workers: int = 2, out: Path = OUT) -> None:
+    """Draw one phantom in four sequences, and the contrasts of many beside those of patients."""
     plt.rcParams.update({"font.size": 12, "axes.titlesize": 13})
     figure = plt.figure(figsize=(12, 6.9))
     above = figure.add_gridspec(1, 5, left=0.01, right=0.99, top=0.90, bottom=0.50, wspace=0.03)
     below = figure.add_gridspec(1, 4, left=0.02, right=0.98, top=0.37, bottom=0.16, wspace=0.10)
     with tempfile.TemporaryDirectory() as folder:
-        one, many = Path(folder) / "one", Path(folder) / "many"
-        write_cohort(one, 4, 1, 2023, "A", args.workers)
-        draw_case([figure.add_subplot(above[i]) for i in range(5)], one / "BraTS20_Training_004")
-        write_cohort(many, args.cases, 3, 2023, "A", args.workers)
-        draw_contrasts([figure.add_subplot(below[i]) for i in range(4)], measure_cohort(many))
+        case = write_cohort(Path(folder), 4, 1, 2023, "A", workers)[3]
+        draw_case([figure.add_subplot(above[i]) for i in range(5)], case)
+    draw_contrasts([figure.add_subplot(below[i]) for i in range(4)], generated("A", cases, 3, workers))
     figure.text(0.02, 0.972, "A phantom at 1 mm (simulated, no patient)", fontsize=14, weight="bold", va="center")
-    title = f"Contrast with normal brain, in SD of the brain: histograms of {args.cases} phantoms at 3 mm"
+    title = f"Contrast with normal brain, in SD of the brain: histograms of {cases} phantoms at 3 mm"
     figure.text(0.02, 0.445, title, fontsize=14, weight="bold", va="center")
     handles = [Patch(color=colour, alpha=0.75, label=NAMES[label]) for label, colour in COLOURS.items()]
     handles.append(plt.Line2D([], [], color="grey", linewidth=5, marker="D", markersize=4, markerfacecolor="black"))
     handles[-1].set(label="range and mean of four patients", markeredgecolor="black")
     figure.legend(handles=handles, loc="lower center", ncol=4, frameon=False, bbox_to_anchor=(0.5, 0.01))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=110, metadata={"Software": None})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110, metadata={"Software": None})
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,27 +1,19 @@
-"""Trainers to measure: this project's and stock nnU-Net's, ready for their first step, on the same data.
+"""Trainers to measure: this project's and stock nnU-Net's, ready for their first step, on the same data."""
 
-    python bench/processes.py '{"method": "teacher", ...}'      one of them, which takes a step for each line on stdin
-
-Each trainer runs in its own process, so that its peak memory is its own, and takes steps in turn with the others.
-"""
-
-import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure import BenchProcess, answers_only, serve
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from crossmodal.device import fix_arithmetic, keep_freed_memory, resolved_precision
 from crossmodal.domain import ALL, MODALITIES, parse_subset
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
-from crossmodal.experiment.validation import Model
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.distillation import DistillationTrainer
@@ -33,18 +25,15 @@ SEED = 0
 STOCK_OPTIONS = {"precision": "default", "memory_format": "contiguous", "compile": False}
 
 
-class Setup(Model):
+@dataclass(frozen=True)
+class Setup:
     """A trainer to measure: this project's for a method and a subset; stock nnU-Net where no method is given."""
 
-    dataset: str
+    dataset: Path
     budget: Budget
     method: str | None = None
     subset: str = ALL
     device: str = "cpu"
-
-    def process(self, name: str, scratch: Path) -> BenchProcess:
-        """This trainer in a process of its own."""
-        return BenchProcess(name, "processes.py", self.plain(), scratch)
 
 
 def budget_of(name: str, device: str, **changes: Any) -> Budget:
@@ -76,7 +65,7 @@ class StockTrainer(nnUNetTrainer):
 def stock(setup: Setup, scratch: Path) -> StockTrainer:
     """Stock nnU-Net on the dataset's plans, with the weights that this project's trainer starts from."""
     budget = setup.budget
-    plans, dataset_json, _ = read_dataset(Path(setup.dataset))
+    plans, dataset_json, _ = read_dataset(setup.dataset)
     torch.set_num_threads(budget.threads)
     os.environ |= {"nnUNet_preprocessed": f"{setup.dataset}/preprocessed", "nnUNet_results": str(scratch)}
     os.environ |= {"nnUNet_n_proc_DA": str(budget.loader_workers), "nnUNet_compile": str(budget.compile)}
@@ -92,10 +81,10 @@ def stock(setup: Setup, scratch: Path) -> StockTrainer:
 def ours(setup: Setup, scratch: Path) -> DistillationTrainer:
     """This project's trainer for a method; a teacher that is trained beforehand has its initial weights."""
     keep_freed_memory()  # as `crossmodal train` does
-    plans, dataset_json, _ = read_dataset(Path(setup.dataset))
+    plans, dataset_json, _ = read_dataset(setup.dataset)
     recipe = recipes.load(setup.method)
-    settings = {"method": setup.method, "recipe": recipe.plain(), "students": [setup.subset]}
-    settings |= {"seed": SEED, "budget": setup.budget.plain(), "dataset": setup.dataset}
+    settings = {"method": setup.method, "recipe": recipe.plain(), "modalities": setup.subset}
+    settings |= {"seed": SEED, "budget": setup.budget.plain(), "dataset": str(setup.dataset)}
     device = torch.device(setup.device)
     trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, 0, dataset_json, device)
     trainer.open_output(scratch, {})
@@ -108,47 +97,33 @@ def ours(setup: Setup, scratch: Path) -> DistillationTrainer:
     return trainer
 
 
-def build(setup: Setup, scratch: Path) -> nnUNetTrainer:
-    """The trainer of a setup, in training mode before its first step; `scratch` is its folder."""
-    fix_arithmetic(torch.device(setup.device), False)
-    trainer = ours(setup, scratch) if setup.method else stock(setup, scratch)
-    with redirect_stdout(None):
-        trainer.on_train_start()
-        trainer.on_epoch_start()
-    trainer.on_train_epoch_start()
-    return trainer
-
-
 @contextmanager
 def running(setup: Setup, scratch: Path) -> Iterator[nnUNetTrainer]:
-    """The trainer of a setup, with the thread limits that its own loop uses while the block runs."""
+    """The trainer of a setup before its first step, in a folder made for it; with the thread limits of its own loop."""
+    scratch.mkdir(parents=True)
+    fix_arithmetic(torch.device(setup.device), False)
     with cached_thread_limits() if setup.method else nullcontext():
-        yield build(setup, scratch)
+        trainer = ours(setup, scratch) if setup.method else stock(setup, scratch)
+        with redirect_stdout(None):
+            trainer.on_train_start()
+            trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        yield trainer
 
 
-def stepper(trainer: nnUNetTrainer) -> Callable[[], float]:
-    """A function that takes one whole step of a trainer as its own loop does, and returns the loss."""
-
-    def one_of_stock() -> float:
+def take_step(trainer: nnUNetTrainer) -> float:
+    """One whole step of a trainer, as its own loop takes it; the loss."""
+    if not isinstance(trainer, DistillationTrainer):
         return float(trainer.train_step(next(trainer.dataloader_train))["loss"])
-
-    def one_of_ours() -> float:
-        if trainer.step_in_epoch == trainer.num_iterations_per_epoch:  # a new epoch: its first step does more
-            trainer.step_in_epoch = 0
-        trainer._one_step()
-        return float(trainer.train_outputs[-1]["loss"])
-
-    return one_of_ours if isinstance(trainer, DistillationTrainer) else one_of_stock
+    if trainer.step_in_epoch == trainer.num_iterations_per_epoch:  # a new epoch: its first step does more
+        trainer.step_in_epoch = 0
+    trainer._one_step()
+    return float(trainer.train_outputs[-1]["loss"])
 
 
-def main() -> None:
-    """Read the setup from the command line, and take a step on each request."""
-    given = json.loads(sys.argv[1])
-    scratch = Path(given.pop("scratch"))
-    answers_only()
-    with running(Setup.parse(given, "bench"), scratch) as trainer:
-        serve(stepper(trainer))
-
-
-if __name__ == "__main__":
-    main()
+def steps(setup: Setup, scratch: Path) -> Iterator[float | None]:
+    """As work of a `Worker`: one step of a trainer each time; yields the loss."""
+    with running(setup, scratch) as trainer:
+        yield None
+        while True:
+            yield take_step(trainer)

@@ -8,58 +8,56 @@ and `SAVE_AT_MOST`, which limits it to 1/120 of the time. The last row is a real
 `save_every_minutes` is nearly 0, so that it saves as often as it may.
 """
 
-import argparse
 import statistics
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from dataset import make_dataset
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from kill_stress import BUDGET, PHANTOMS, SPLIT
+import typer
+from kill_stress import BUDGET, DATA
 from measure import markdown_table
 
+from crossmodal.cost.network import network
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget
-from crossmodal.files import write_yaml
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, train
 from crossmodal.train.reproducibility import random_state
-from crossmodal.train.saving import SAVE_AT_MOST
-
-FEATURES = (32, 64, 128, 256, 320, 320)
+from crossmodal.train.trainer import SAVE_AT_MOST
 
 
 def state_of(networks: int) -> dict:
-    """A state as large as that of this number of six-stage networks with momentum."""
-    made = [
-        PlainConvUNet(
-            4, 6, FEATURES, torch.nn.Conv3d, 3, [1, 2, 2, 2, 2, 2], 2, 3, [2] * 5, True,
-            torch.nn.InstanceNorm3d, {"affine": True}, nonlin=torch.nn.LeakyReLU, deep_supervision=True,
-        )
-        for _ in range(networks)
-    ]  # fmt: skip
+    """A state as large as that of this number of six-stage networks with momentum; the values are arbitrary."""
+    made = [network(Budget(title="nnU-Net's own"), "plain").to_empty(device="cpu") for _ in range(networks)]
     momentum = {
         number: {"momentum_buffer": torch.randn_like(parameter)}
-        for number, parameter in enumerate(p for network in made for p in network.parameters())
+        for number, parameter in enumerate(p for one in made for p in one.parameters())
     }
     return {
-        "networks": {str(number): network.state_dict() for number, network in enumerate(made)},
+        "networks": {str(number): one.state_dict() for number, one in enumerate(made)},
         "optimizer": {"state": momentum, "param_groups": [{"params": list(momentum)}]},
         "random": random_state(),
     }
 
 
+def timed(function: Callable, spent: list[float]) -> Callable:
+    """The function, which adds its seconds to `spent`."""
+
+    def run(*args: object) -> None:
+        began = time.monotonic()
+        function(*args)
+        spent.append(time.monotonic() - began)
+
+    return run
+
+
 def full_size(folder: Path, networks: int) -> tuple[str, ...]:
     """Row of the table for one save of full-size networks; the median of five."""
-    state = state_of(networks)
-    seconds = []
+    state, seconds = state_of(networks), []
     for _ in range(5):
-        began = time.monotonic()
-        states.save_state(folder / "state", state)
-        seconds.append(time.monotonic() - began)
+        timed(states.save_state, seconds)(folder / "state", state)
     size = (folder / "state" / states.NEWEST).stat().st_size / 2**20
     middle = statistics.median(seconds)
     share = middle / max(60 * Budget.model_fields["save_every_minutes"].default, middle / SAVE_AT_MOST)
@@ -68,37 +66,22 @@ def full_size(folder: Path, networks: int) -> tuple[str, ...]:
 
 
 def real_training(folder: Path) -> tuple[str, ...]:
-    """Row of the table for a training that saves as often as it may."""
-    spent: list[float] = []
-    save = DistillationTrainer.save_state
-
-    def timed(self: DistillationTrainer) -> None:
-        began = time.monotonic()
-        save(self)
-        spent.append(time.monotonic() - began)
-
-    DistillationTrainer.save_state = timed
+    """Row of the table for a training that saves as often as it may; the dataset is in folder/nnunet."""
+    saves, seconds = [], []
+    DistillationTrainer.save_state = timed(DistillationTrainer.save_state, saves)
     budget = BUDGET.replaced(save_every_minutes=1e-9)
-    write_yaml(folder / "budget.yaml", budget.plain())
-    make_dataset(folder, str(folder / "budget.yaml"), PHANTOMS, SPLIT)
-    began = time.monotonic()
     job = TrainingJob("choi2023", recipes.load("choi2023"), "t2", 0, 0, budget, folder / "nnunet", folder / "m")
-    train(job, torch.device("cpu"))
-    seconds = time.monotonic() - began
-    name = f"tiny choi2023 on phantoms, {len(spent)} saves in {seconds:.0f} s"
-    return name, "", f"{1000 * statistics.median(spent):.1f} ms", f"{100 * sum(spent) / seconds:.2f}%"
+    timed(train, seconds)(job, torch.device("cpu"))
+    name = f"tiny choi2023 on phantoms, {len(saves)} saves in {seconds[0]:.0f} s"
+    return name, "", f"{1000 * statistics.median(saves):.1f} ms", f"{100 * sum(saves) / seconds[0]:.2f}%"
 
 
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path())
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as scratch:
-        rows = [full_size(Path(scratch), networks) for networks in (1, 2)]
-        rows.append(real_training(Path(scratch)))
+def main(folder: Path = Path()) -> None:
+    """What it costs to save a training's state, on the disk of --folder."""
+    with DATA.built(folder) as (scratch, *_):
+        rows = [full_size(scratch, 1), full_size(scratch, 2), real_training(scratch)]
     print(markdown_table(("state of", "size", "one save", "share of the time"), rows))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

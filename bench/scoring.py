@@ -1,25 +1,20 @@
-"""Scoring of one full-size case, measured: all metrics of ours, or surface-distance as it is installed.
+"""Scoring of one full-size case, as work of a `Worker`: all metrics of ours, or surface-distance as it is installed."""
 
-python bench/scoring.py '{"kind": "ours", ...}'      scores once for each line on stdin
-"""
-
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-from measure import answers_only, serve
 
-
-def ours(reference: Path, prediction: Path) -> Callable[[], list[float]]:
-    """Every metric of the three regions, files read each time; returns the HD95 of each."""
+def ours(reference: Path, prediction: Path) -> Iterator:
+    """Every metric of the three regions, files read each time; yields the HD95 of each."""
     from crossmodal.evaluate.score import Job, score_case
 
     job = Job(reference.parent.name, "brats2020", reference, prediction)
-    return lambda: [row["hd95_mm"] for row in score_case(job)]
+    yield
+    while True:
+        yield [row["hd95_mm"] for row in score_case(job)]
 
 
-def plain(reference: Path, prediction: Path) -> Callable[[], list[float]]:
+def plain(reference: Path, prediction: Path) -> Iterator:
     """HD95 of the three regions by surface-distance as it is installed, on whole volumes, files read each time."""
     import nibabel
     import numpy as np
@@ -27,7 +22,8 @@ def plain(reference: Path, prediction: Path) -> Callable[[], list[float]]:
 
     from crossmodal.domain import regions_of
 
-    def work() -> list[float]:
+    yield
+    while True:
         images = [nibabel.load(path) for path in (reference, prediction)]
         volumes = [np.asanyarray(image.dataobj) for image in images]
         found = []
@@ -35,12 +31,4 @@ def plain(reference: Path, prediction: Path) -> Callable[[], list[float]]:
             masks = [np.isin(volume, labels) for volume in volumes]
             distances = surface_distance.compute_surface_distances(*masks, images[0].header.get_zooms()[:3])
             found.append(float(surface_distance.compute_robust_hausdorff(distances, 95)))
-        return found
-
-    return work
-
-
-if __name__ == "__main__":
-    process = json.loads(sys.argv[1])
-    answers_only()
-    serve({"ours": ours, "plain": plain}[process["kind"]](Path(process["reference"]), Path(process["prediction"])))
+        yield found

@@ -5,10 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from measure import Usage, entry, take_turns
+from run import EVERY, write_readme
 
 from crossmodal.data import STEP_TIMES
 from crossmodal.experiment.budget import load_budget
@@ -16,11 +19,6 @@ from tests.conftest import REPOSITORY
 
 BENCH = REPOSITORY / "bench"
 FIELDS = {"ratio", "ours_ms", "peer_ms", "n", "spread", "device", "ours_peak_mb", "peer_peak_mb", "budget", "measured"}
-
-
-@pytest.fixture(autouse=True)
-def bench_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
 
 
 def run_script(name: str, *options: str) -> str:
@@ -32,7 +30,10 @@ def run_script(name: str, *options: str) -> str:
     return done.stdout
 
 
-def measured(names: set[str], out: Path) -> dict:
+@pytest.mark.slow
+def test_one_step_of_each_kind_and_every_command_is_measured(tmp_path: Path) -> None:
+    names = {"student_vs_stock", "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance"}
+    out = tmp_path / "latest.json"
     shown = run_script("run.py", "--only", ",".join(names), "--out", str(out))
     found = json.loads(out.read_text())
     assert set(found) == names
@@ -42,21 +43,12 @@ def measured(names: set[str], out: Path) -> dict:
         assert row["ratio"] == pytest.approx(row["ours_ms"] / row["peer_ms"], abs=2e-3)
         assert row["device"].startswith("cpu") and row["n"] >= 1
         assert 20 < row["ours_peak_mb"] < 20_000 and 20 < row["peer_peak_mb"] < 20_000
-    return found
-
-
-def test_steps_and_scoring(tmp_path: Path) -> None:
-    found = measured({"student_vs_stock", "score_vs_surface_distance"}, tmp_path / "latest.json")
-    assert found["student_vs_stock"]["precision"] == "default"
-
-
-@pytest.mark.slow
-def test_commands(tmp_path: Path) -> None:
-    found = measured({"preprocess_vs_nnunet", "predict_vs_nnunet"}, tmp_path / "latest.json")
+    assert (found["student_vs_stock"]["precision"], found["student_vs_stock"]["n"]) == ("default", 2)  # no warm-up
     assert found["preprocess_vs_nnunet"]["cases"] >= 2
     assert found["predict_vs_nnunet"]["cases"] >= 1
 
 
+@pytest.mark.slow
 def test_gpu_script_on_a_cpu(tmp_path: Path) -> None:
     shown = run_script("gpu.py", "--only", "frozen", "--out", str(tmp_path / "gpu.json"))
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
@@ -68,14 +60,11 @@ def test_gpu_script_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_the_table_stands_between_the_readme_s_markers(tmp_path: Path) -> None:
-    from measure import entry
-    from run import write_readme
-
     readme = tmp_path / "README.md"
     text = (BENCH / "README.md").read_text()
     readme.write_text(text)
-    peaks = {"ours_peak_mb": 1, "peer_peak_mb": 2}
-    write_readme(readme, {"joint_vs_sum": entry([1.0, 3.0], [2.0, 4.0], measured="2026-01-01", **peaks)})
+    ours, peer = [Usage(1.0, 1), Usage(3.0, 1)], [Usage(2.0, 2), Usage(4.0, 2)]
+    write_readme(readme, {"joint_vs_sum": entry(ours, peer, measured="2026-01-01")})
     before, after = text.split("<!-- measured:start -->")[0], text.split("<!-- measured:end -->")[1]
     table = readme.read_text().removeprefix(before).removesuffix(after)
     assert table.startswith("<!-- measured:start -->\nMeasured 2026-01-01 by `make bench` on: cpu")
@@ -84,8 +73,6 @@ def test_the_table_stands_between_the_readme_s_markers(tmp_path: Path) -> None:
 
 
 def test_the_library_s_step_times_name_what_cost_reads() -> None:
-    from run import EVERY
-
     entries = json.loads(STEP_TIMES.read_text())
     assert set(entries) <= set(EVERY)
     for row in entries.values():
@@ -94,50 +81,32 @@ def test_the_library_s_step_times_name_what_cost_reads() -> None:
 
 
 def test_an_entry_is_the_ratio_of_medians_with_the_spread_of_pairs() -> None:
-    from measure import entry
-
-    found = entry([10.0, 12.0, 11.0, 100.0, 9.0], [20.0] * 5)
+    ours = [Usage(ms, 5.2) for ms in (10.0, 12.0, 11.0, 100.0, 9.0)]
+    found = entry(ours, [Usage(15.0, 3.0)] * 5, [Usage(5.0, 4.4)] * 5)
     assert (found["ratio"], found["ours_ms"], found["peer_ms"], found["n"]) == (0.55, 11.0, 20.0, 5)
     assert found["spread"] == pytest.approx((0.6 - 0.5) / 2 / 0.55, abs=1e-3)
+    assert (found["ours_peak_mb"], found["peer_peak_mb"]) == (5, 4)
 
 
-def test_turns_change_their_order_and_the_warm_up_is_not_counted() -> None:
-    from measure import take_turns
-
-    class Recorder:
-        def __init__(self, name: str) -> None:
-            self.name, self.times = name, []
-
-        def answer(self) -> None:
-            pass
-
-        def step(self) -> None:
-            order.append(self.name)
-            self.times.append(float(len(order)))
-
-        def end(self) -> None:
-            order.append("end")
-
-    order: list[str] = []
-    processes = [Recorder("a"), Recorder("b")]
-    take_turns(processes, 2, 4)
-    assert [len(process.times) for process in processes] == [4, 4]
-    assert order[12:] == ["end", "end"]
-    rounds = ["".join(order[start : start + 2]) for start in range(0, 12, 2)]
-    assert rounds.count("ab") == rounds.count("ba") == 3
+def test_turns_change_their_order() -> None:
+    number = count()
+    found = take_turns({"a": lambda: next(number), "b": lambda: next(number)}, 6)
+    assert sorted(found["a"] + found["b"]) == list(range(12))
+    assert [sorted(pair) for pair in zip(*found.values(), strict=True)] == [[n, n + 1] for n in range(0, 12, 2)]
+    assert sum(a < b for a, b in zip(*found.values(), strict=True)) == 3
 
 
 def test_arrays_that_differ_in_one_voxel_stop_the_measurement(tiny_dataset: Path, tmp_path: Path) -> None:
     import blosc2
-    from commands import NAME, _same_arrays
+    from commands import NAME, same_arrays
 
     ours = tiny_dataset / "preprocessed" / NAME
     theirs = tmp_path / NAME
     shutil.copytree(ours, theirs)
-    assert _same_arrays(ours, theirs) == 4
+    assert same_arrays(ours, theirs) == 4
     file = next(path for path in sorted((theirs / "nnUNetPlans_3d_fullres").glob("*.b2nd")) if "_seg" not in path.name)
     values = blosc2.open(str(file))[:]
     values.flat[0] = np.nextafter(values.flat[0], np.inf, dtype=values.dtype)
     blosc2.asarray(values, urlpath=str(file), mode="w")
     with pytest.raises(SystemExit, match="are not nnU-Net's"):
-        _same_arrays(ours, theirs)
+        same_arrays(ours, theirs)

@@ -1,26 +1,13 @@
 """What ten phantoms measure, by the script that measures patients: contrasts, variation, volumes, components."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
+import phantom_contrast as bench
 import pytest
 
 from crossmodal.phantom import write_cohort
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def load_bench():
-    spec = importlib.util.spec_from_file_location("phantom_contrast", REPOSITORY / "bench" / "phantom_contrast.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = load_bench()
+CONTRASTS = [key for key, (mean, *_) in bench.REAL.items() if mean is not None]
+SIZES = [key for key in bench.REAL if key.endswith("_ml") or key in ("components", "largest_share")]
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +16,6 @@ def measured(tmp_path_factory):
     root = tmp_path_factory.mktemp("ten")
     write_cohort(root, 10, 3, 2023, "A", 2)
     return bench.measure_cohort(root)
-
-
-CONTRASTS = [key for key, (mean, *_) in bench.REAL.items() if mean is not None]
-SIZES = [key for key in bench.REAL if key.endswith("_ml") or key in ("components", "largest_share")]
 
 
 @pytest.mark.parametrize("key", CONTRASTS + [f"cv_{m}" for m in bench.MODALITIES])
