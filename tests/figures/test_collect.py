@@ -1,45 +1,47 @@
 """What `crossmodal figure-data` makes of heavy artefacts."""
 
-import artefacts
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
+from synthetic import collect
 
 from crossmodal.errors import UserError
 from crossmodal.experiment.config import Resolved
-from crossmodal.figures.collect import collect_figure_data
+from crossmodal.experiment.layout import Training
 from crossmodal.figures.data.class_means import class_mean, normalise
 from crossmodal.figures.data.panels import choose, crop, nest, slice_of, to_bytes
-from crossmodal.figures.data.training_logs import MOST_POINTS, shown_trainings, thin
+from crossmodal.figures.data.training_logs import MOST_POINTS, collect_curves, shown_trainings, thin
 
-
-def collect(folder, out="figure_data"):
-    return collect_figure_data(
-        folder / "config.yaml",
-        folder / "cohort" / "cases.csv",
-        folder / "models",
-        folder / "predictions",
-        folder / "tables",
-        folder / out,
-    )
+ONE_RUN = {"cohorts": ("brats2020",), "seeds": (0,), "cases": 3}
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
     methods = ("teacher", "student", "choi2023", "big_teacher")
-    folder = artefacts.build(tmp_path_factory.mktemp("results") / "made-up", methods=methods)
+    folder = synthetic.build(tmp_path_factory.mktemp("results") / "made-up", methods=methods, **ONE_RUN)
+    rank_cases(folder)
     assert collect(folder) == []
     return folder
 
 
-def test_curves_hold_each_term_once_and_the_resumed_epoch_wins(experiment):
-    curves = pd.read_csv(experiment / "figure_data" / "curves.csv")
+def rank_cases(folder):
+    """Each case is worse than the one before; they are 003, 004 and so on."""
+    path = folder / "tables" / "per_case.csv"
+    table = pd.read_csv(path)
+    table.assign(dice=1 - 0.1 * table.case.str[-3:].astype(int)).to_csv(path, index=False)
+
+
+def test_curves_hold_each_term_once_and_the_resumed_epoch_wins(tmp_path):
+    lines = ["epoch,step,resumed_from,time,loss_total,mse@logits,val_dice_WT", "0,10,,1.0,0.5,1.0,"]
+    lines += ["1,20,,2.0,9.0,9.0,9.0", "1,20,1,2.5,0.25,0.75,0.5"]
+    (tmp_path / "progress.csv").write_text("\n".join(lines) + "\n")
+    assert collect_curves([(Training("student", "t2", 0, 0), tmp_path)], tmp_path) == []
+    curves = pd.read_csv(tmp_path / "curves.csv")
     assert list(curves.columns) == ["method", "modalities", "seed", "fold", "epoch", "step", "term", "value"]
-    student = curves[curves.method == "student"]
-    assert set(student.term) == {"loss_total", "loss_seg_student", "distill_0_barlow_twins@bottleneck", "val_dice_WT"}
-    loss = student[student.term == "loss_seg_student"].set_index("epoch").value
-    assert loss.to_dict() == {0: 0.5, 1: 0.25}
-    assert len(student[student.term == "val_dice_WT"]) == 1, "an empty cell is no value"
+    terms = {term: rows.set_index("epoch").value.to_dict() for term, rows in curves.groupby("term")}
+    # An empty cell is no value.
+    assert terms == {"loss_total": {0: 0.5, 1: 0.25}, "mse@logits": {0: 1.0, 1: 0.75}, "val_dice_WT": {1: 0.5}}
 
 
 def test_long_curves_are_averaged_over_blocks():
@@ -59,9 +61,10 @@ def test_of_many_subsets_the_one_in_focus_is_kept(tmp_path):
 
 
 def test_correlation_matrices_are_copied(experiment):
-    with np.load(experiment / "figure_data" / "correlation_choi2023_t1ce+flair.npz") as arrays:
-        assert arrays["start"].shape == (8, 8) and not arrays["start"].any()
-        np.testing.assert_array_equal(arrays["end"], np.eye(8))
+    kept = np.load(experiment / "figure_data/correlation_choi2023_t1ce+flair.npz")
+    logged = np.load(experiment / "models/choi2023/t1ce+flair/seed0/fold_0/correlation.npz")
+    for time in ("start", "end"):
+        np.testing.assert_array_equal(kept[time], logged[time].astype(np.float16))
 
 
 def test_panels_follow_the_rule(experiment):
@@ -97,7 +100,7 @@ def test_panels_show_the_first_run():
 
 
 def test_validation_cases_are_no_panels(tmp_path):
-    folder = artefacts.build(tmp_path / "made-up")
+    folder = synthetic.build(tmp_path / "made-up", **ONE_RUN)
     path = folder / "tables" / "per_case.csv"
     table = pd.read_csv(path)
     table["split"] = np.where(table.case.str.endswith("003"), "train", "test")
@@ -161,7 +164,8 @@ def test_the_same_inputs_give_the_same_bytes(experiment):
 
 
 def test_what_is_missing_is_said(tmp_path):
-    folder = artefacts.build(tmp_path / "made-up", cases=2)
+    folder = synthetic.build(tmp_path / "made-up", **ONE_RUN | {"cases": 2})
+    rank_cases(folder)
     lost = folder / "predictions/brats2020/student/t1ce+flair/seed0/fold_0/BraTS20_Training_003.nii.gz"
     lost.unlink()
     (folder / "models/student/t1ce+flair/seed0/fold_0/progress.csv").write_text("not,a\ntable\n")

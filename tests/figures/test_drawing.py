@@ -70,16 +70,11 @@ def test_a_second_upper_bound_is_in_every_figure(variant):
         assert "Big teacher" in shown and "Big teacher" in drawings[figure].alt, figure
 
 
-def test_text_is_seven_points_or_more(variant):
-    for name, drawing in variant[2].items():
-        small = {t.get_text(): t.get_fontsize() for t in texts_of(drawing.figure) if t.get_fontsize() < 7}
-        assert not small, (name, small)
-
-
-def test_no_text_leaves_the_page(variant):
+def test_text_is_seven_points_or_more_and_stays_on_the_page(variant):
     for name, drawing in variant[2].items():
         page = drawing.figure.bbox
         for text in texts_of(drawing.figure):
+            assert text.get_fontsize() >= 7, (name, text.get_text())
             if text.axes is not None and not text.axes.get_visible():
                 continue
             box = text.get_window_extent()
@@ -156,7 +151,7 @@ def unpack(stream: bytes) -> bytes:
 
 def test_another_process_writes_the_same_bytes_without_torch(drawn, tmp_path):
     """Another language, zone and hash seed, and settings as nnU-Net's log leaves them behind, change nothing."""
-    folder, index = drawn
+    folder, _ = drawn
     code = (
         "import sys, seaborn; seaborn.set_theme(font_scale=2.5);"
         "from crossmodal.figures import draw_figures; draw_figures(sys.argv[1], sys.argv[2]);"
@@ -164,17 +159,18 @@ def test_another_process_writes_the_same_bytes_without_torch(drawn, tmp_path):
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
     subprocess.run([sys.executable, "-c", code, folder, tmp_path], env=environment, cwd=tmp_path, check=True)
-    for entry in index:
-        for suffix in (".png", ".pdf"):
-            name = entry["name"] + suffix
-            assert (tmp_path / name).read_bytes() == (folder / "figures" / name).read_bytes(), name
+    assert read_all(tmp_path) == read_all(folder / "figures")
 
 
 def test_several_processes_draw_the_same(drawn, tmp_path):
     folder, index = drawn
     assert figures.draw_figures(folder, tmp_path, workers=2) == index
-    for name in (path.name for path in (folder / "figures").iterdir()):
-        assert (tmp_path / name).read_bytes() == (folder / "figures" / name).read_bytes(), name
+    assert read_all(tmp_path) == read_all(folder / "figures")
+
+
+def read_all(folder):
+    """Each file by its name; a comparison of checksums fails with a line that can be read."""
+    return {path.name: zlib.crc32(path.read_bytes()) for path in folder.iterdir()}
 
 
 def test_importing_and_drawing_leave_matplotlib_and_the_environment_alone(drawn, tmp_path):
