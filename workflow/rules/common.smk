@@ -32,7 +32,6 @@ RESULTS = f"results/{EXPERIMENT.experiment}"
 LOGS = f"logs/{EXPERIMENT.experiment}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 BUDGET = EXPERIMENT.budget_settings
-RECIPE_HASHES = {method: sha256_of(recipe.training_fields()) for method, recipe in EXPERIMENT.recipes.items()}
 # Jobs on one machine share its GPUs through --resources gpu=N (docs/cluster.md).
 GPUS_PER_JOB = 0 if EXPERIMENT.device == "cpu" else 1
 DEVICE_OPTIONS = ["--device", EXPERIMENT.device] + ["--deterministic"] * EXPERIMENT.deterministic
@@ -81,14 +80,11 @@ def cohort_inputs(wildcards):
 
 def external_options():
     """--external NAME=PATH[:release] for each cohort that is only tested on."""
-    return [
-        option
-        for item in EXPERIMENT.external
-        for option in (
-            "--external",
-            f"{item.name}={item.path}" + ("" if item.release == "auto" else f":{item.release}"),
-        )
-    ]
+    options = []
+    for item in EXPERIMENT.external:
+        release = "" if item.release == "auto" else f":{item.release}"
+        options += ["--external", f"{item.name}={item.path}{release}"]
+    return options
 
 
 def split_options():
@@ -123,23 +119,18 @@ def recipe_options(wildcards, input):
 
 def recipe_hash(wildcards):
     """Changes when the resolved recipe does, and not when a comment, its title or its citation does."""
-    return RECIPE_HASHES[wildcards.method]
-
-
-def networks_in_memory(wildcards):
-    """How many networks a training holds: a teacher beside the student costs more."""
-    return EXPERIMENT.recipes[wildcards.method].networks_in_memory
+    return sha256_of(EXPERIMENT.recipes[wildcards.method].training_fields())
 
 
 def training_memory(wildcards, attempt):
-    """MB of main memory; grows with each attempt."""
-    share = 1 + 0.25 * (networks_in_memory(wildcards) - 1)
-    return int(1000 * BUDGET.memory_gb * share * attempt)
+    """MB of main memory; more with a teacher beside the student, and more with each attempt."""
+    networks = EXPERIMENT.recipes[wildcards.method].networks_in_memory
+    return int(1000 * BUDGET.memory_gb * (1 + 0.25 * (networks - 1)) * attempt)
 
 
 def training_minutes(wildcards, attempt):
-    """Minutes; a joint or taught training asks for more, and each attempt for more again."""
-    return max(5, int(60 * BUDGET.runtime_hours * networks_in_memory(wildcards) * attempt))
+    """Minutes; more with a teacher beside the student, and more with each attempt."""
+    return max(5, int(60 * BUDGET.runtime_hours * EXPERIMENT.recipes[wildcards.method].networks_in_memory * attempt))
 
 
 def trained_model(wildcards):
@@ -164,12 +155,6 @@ def versions_used(path):
         earlier = used[name].split(", ") if name in used else []
         used[name] = ", ".join(dict.fromkeys([*earlier, value]))
     return used
-
-
-def figures_of():
-    """The experiment whose figures `snakemake figures` draws: this one when it has tables, else the reference."""
-    has_tables = Path(RESULTS, "tables", "per_case.csv").exists()
-    return RESULTS if has_tables else "results/reference"
 
 
 onstart:

@@ -33,7 +33,6 @@ rule score_predictions:
         f"{LOGS}/score/{OF_PREDICTION}.log",
     conda:
         CONDA
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
