@@ -5,15 +5,14 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from one_node import PROGRAMS, OneNode, missing, reasons_to_refuse
-from story import Story, disturb
-from workspace import Run, Workspace
+from one_node import OneNode, missing, reasons_to_refuse
+from workspace import Run, Story, Workspace, disturb
 
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[OneNode]:
     """A separate Slurm, which ends with the tests."""
-    reasons = reasons_to_refuse() + [f"{name} is not installed" for name in missing(PROGRAMS)]
+    reasons = reasons_to_refuse() + [f"{name} is not installed" for name in missing()]
     if reasons:
         pytest.skip("no Slurm for tests here: " + "; ".join(reasons))
     node = OneNode(cpus=8, gpus=4)

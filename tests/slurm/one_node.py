@@ -4,16 +4,19 @@ Nothing outside that folder is read or written: no /etc/slurm, no /etc/munge, no
 are children of this process and end with it. They run as the current user, whether root or not.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo", "scancel", "scontrol")
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "slurmstepd")
@@ -25,29 +28,21 @@ SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
-AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket,cred_expire=5
-CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-SwitchType=switch/none
-MpiDefault=none
 TaskPlugin=task/none
 ProctrackType=proctrack/linuxproc
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,defer
 SlurmdParameters=config_overrides
 ReturnToService=2
 MinJobAge=600
-KillWait=30
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=256000 Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
@@ -60,7 +55,7 @@ def reasons_to_refuse() -> list[str]:
     reasons = []
     if os.environ.get("CI") not in ("true", "1") and os.environ.get("CROSSMODAL_TEST_SLURM") != "1":
         reasons.append("it starts daemons, so it runs in CI or with CROSSMODAL_TEST_SLURM=1 only")
-    reasons += [f"{name} is already running (process {pid})" for pid, name in running(DAEMONS)]
+    reasons += [f"{process.name()} is already running (process {process.pid})" for process in running()]
     reasons += [
         f"{path} exists: this machine has a Slurm or munge already"
         for path in ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/munge/munge.socket.2")
@@ -71,26 +66,20 @@ def reasons_to_refuse() -> list[str]:
     return reasons
 
 
-def missing(names: tuple[str, ...]) -> list[str]:
+def missing() -> list[str]:
     """Programs that are not installed."""
-    return [name for name in names if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+    return [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
 
 
-def running(names: tuple[str, ...], mentioning: str = "") -> list[tuple[int, str]]:
-    """Processes of these names, as (pid, name); only those whose command line or environment mentions a text."""
+def running(mentioning: str = "") -> list[psutil.Process]:
+    """Processes of munge and Slurm; only those whose command line or environment mentions a text."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            name = (folder / "comm").read_text().strip()
-            zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            if name in names and not zombie:
-                text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes() if mentioning else b""
-                if mentioning.encode() in text:
-                    found.append((int(folder.name), name))
-        except OSError:  # the process has ended, or is another user's
-            continue
+    for process in psutil.process_iter(["name"]):
+        with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
+            if process.info["name"] in DAEMONS and process.status() != psutil.STATUS_ZOMBIE:
+                texts = [*process.cmdline(), *process.environ().values()] if mentioning else [""]
+                if any(mentioning in text for text in texts):
+                    found.append(process)
     return found
 
 
@@ -104,29 +93,29 @@ class OneNode:
 
     def __init__(self, cpus: int, gpus: int) -> None:
         self.folder = folder = Path(tempfile.mkdtemp(prefix="crossmodal-slurm-", dir="/tmp"))
-        self.host = socket.gethostname().split(".")[0]
         path = f"{folder / 'bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": path}
         self.daemons: list[subprocess.Popen] = []
-        self._write_configuration(cpus, gpus)
-
-    def _write_configuration(self, cpus: int, gpus: int) -> None:
-        self.folder.chmod(0o755)
+        folder.chmod(0o755)
         for name in ("munge", "state", "spool", "gpu", "bin"):
-            (self.folder / name).mkdir(mode=0o755)
-        key = self.folder / "munge" / "key"
+            (folder / name).mkdir(mode=0o755)
+        key = folder / "munge" / "key"
         key.write_bytes(os.urandom(1024))
         key.chmod(0o400)
         for number in range(gpus):
-            _fake_gpu(self.folder / "gpu" / str(number))
-        values = {"folder": self.folder, "host": self.host, "user": pwd.getpwuid(os.getuid()).pw_name}
+            device = folder / "gpu" / str(number)
+            try:  # one that behaves like /dev/null; a plain file where device nodes are not permitted
+                os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            except PermissionError:
+                device.touch()
+        host = socket.gethostname().split(".")[0]
+        values = {"folder": folder, "host": host, "user": pwd.getpwuid(os.getuid()).pw_name}
         values |= {"controller_port": _free_port(), "node_port": _free_port(), "cpus": cpus, "gpus": gpus}
-        (self.folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
-        devices = f"NodeName={self.host} Name=gpu File={self.folder}/gpu/[0-{gpus - 1}]\n"
-        (self.folder / "gres.conf").write_text(devices)
+        (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
+        (folder / "gres.conf").write_text(f"NodeName={host} Name=gpu File={folder}/gpu/[0-{gpus - 1}]\n")
         # Snakemake's job step removes every SLURM_ variable from srun's environment, SLURM_CONF too.
-        srun = self.folder / "bin" / "srun"
-        srun.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+        srun = folder / "bin" / "srun"
+        srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
         srun.chmod(0o755)
 
     def start(self) -> None:
@@ -135,19 +124,23 @@ class OneNode:
         Raises:
             RuntimeError: a daemon is not ready in time; with the end of the logs.
         """
-        munge = self.folder / "munge"
+        munge, configuration = self.folder / "munge", str(self.folder / "slurm.conf")
         own = {"socket": "socket", "key-file": "key", "log-file": "log", "pid-file": "pid", "seed-file": "seed"}
-        self._run("munged", "--foreground", *(f"--{option}={munge / name}" for option, name in own.items()))
-        self._wait("munge's socket", (munge / "socket").exists)
-        self._run("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
-        self._wait("slurmctld", lambda: "UP" in self.ask("scontrol", "ping"))
-        self._run("slurmd", "-D", "-f", str(self.folder / "slurm.conf"))
-        self._wait("an idle node", lambda: set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"})
+        files = [f"--{option}={munge / name}" for option, name in own.items()]
+        self._run("munged", "--foreground", *files, ready=(munge / "socket").exists)
+        self._run("slurmctld", "-D", "-f", configuration, ready=lambda: "UP" in self.ask("scontrol", "ping"))
+        self._run("slurmd", "-D", "-f", configuration, ready=self._is_idle)
+
+    def _is_idle(self) -> bool:
+        return set(self.ask("sinfo", "-h", "-o", "%T").split()) == {"idle"}
 
     def stop(self) -> None:
         """Cancel every job, end the daemons, and remove all files of this Slurm."""
         if len(self.daemons) == 3:
-            self._cancel_all()
+            self.ask("scancel", "--state=PENDING")
+            self.ask("scancel", "--signal=KILL", "--full", *self.active_jobs())
+            with contextlib.suppress(AssertionError):
+                self.until_idle(20)
         for daemon in reversed(self.daemons):
             daemon.terminate()
             try:
@@ -155,26 +148,17 @@ class OneNode:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        for pid, _ in self.left_over():
-            os.kill(pid, signal.SIGKILL)
+        for process in self.left_over():
+            process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _cancel_all(self) -> None:
-        self.ask("scancel", "--state=PENDING")
-        self.ask("scancel", "--signal=KILL", "--full", *self.active_jobs())
-        deadline = time.monotonic() + 20
-        while self.active_jobs() and time.monotonic() < deadline:
-            time.sleep(0.2)
-
-    def left_over(self) -> list[tuple[int, str]]:
+    def left_over(self) -> list[psutil.Process]:
         """Daemons of this Slurm that are still running."""
-        return running(DAEMONS, mentioning=str(self.folder))
+        return running(mentioning=str(self.folder))
 
     def ask(self, *command: str) -> str:
         """What a Slurm command prints."""
-        environment = self.environment
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-        return done.stdout
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60).stdout
 
     def active_jobs(self) -> list[str]:
         """Ids of the jobs that are pending, running or completing."""
@@ -198,7 +182,7 @@ class OneNode:
             assert time.monotonic() < deadline, f"still in the queue: {self.ask('squeue')}"
             time.sleep(0.2)
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str, ready: Callable[[], bool]) -> None:
         with (self.folder / f"{program}.out").open("w") as output:
             daemon = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", program, *options],
@@ -209,9 +193,7 @@ class OneNode:
                 start_new_session=True,  # Ctrl-C stops the tests, which then stop the daemons in order
             )
         self.daemons.append(daemon)
-
-    def _wait(self, what: str, ready, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + 30
         while not ready():
             ended = [daemon.args[3] for daemon in self.daemons if daemon.poll() is not None]
             if ended or time.monotonic() > deadline:
@@ -220,16 +202,8 @@ class OneNode:
                     for log in sorted([*self.folder.glob("*.log"), *self.folder.glob("*.out")])
                 )
                 self.stop()
-                raise RuntimeError(f"no {what} after {seconds:g} s; ended: {', '.join(ended) or 'none'}\n{logs}")
+                raise RuntimeError(f"{program} is not ready after 30 s; ended: {', '.join(ended) or 'none'}\n{logs}")
             time.sleep(0.2)
-
-
-def _fake_gpu(path: Path) -> None:
-    """A device node that behaves like /dev/null; a plain file where device nodes are not permitted."""
-    try:
-        os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    except PermissionError:
-        path.touch()
 
 
 def _free_port() -> int:

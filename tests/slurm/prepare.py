@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from one_node import PROGRAMS, missing, reasons_to_refuse
+from one_node import missing, reasons_to_refuse
 
 PACKAGES = ("slurm-wlm", "munge")
 # Debian runs this program before a package starts its daemons; exit code 101 forbids it (invoke-rc.d(8)).
@@ -37,11 +37,11 @@ def main() -> str | None:
     reasons = reasons_to_refuse()
     if reasons:
         return "make test-slurm starts no Slurm here:\n" + "\n".join(f"  {reason}" for reason in reasons)
-    if missing(PROGRAMS) and os.getuid() == 0 and shutil.which("apt-get"):
+    if missing() and os.getuid() == 0 and shutil.which("apt-get"):
         print(f"Installing {' and '.join(PACKAGES)} ...", flush=True)
         install()
-    if missing(PROGRAMS):
-        return f"{', '.join(missing(PROGRAMS))}: not installed. As root: apt-get install {' '.join(PACKAGES)}"
+    if missing():
+        return f"{', '.join(missing())}: not installed. As root: apt-get install {' '.join(PACKAGES)}"
     return None
 
 

@@ -5,8 +5,9 @@ import signal
 
 import pytest
 from one_node import OneNode
-from story import Story, files_below
-from workspace import Workspace
+from workspace import Story, Workspace
+
+from tests.publishing.experiments import content_of
 
 pytestmark = pytest.mark.slurm
 
@@ -55,7 +56,7 @@ def test_a_training_past_its_time_limit_is_retried_with_more(story: Story, local
 
 @pytest.mark.parametrize("folder", ["cohort", "models", "predictions", "scores", "tables"])
 def test_results_are_those_of_a_local_run_to_the_byte(story: Story, local: Workspace, folder):
-    there, here = (files_below(one.results / folder, MEASURED) for one in (story.workspace, local))
+    there, here = (content_of(one.results / folder, MEASURED) for one in (story.workspace, local))
     assert there.keys() == here.keys()
     assert len(here) > 0
     assert [name for name in here if here[name] != there[name]] == []

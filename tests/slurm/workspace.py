@@ -1,17 +1,20 @@
-"""A copy of the workflow in which Snakemake runs, on this machine or on the tests' Slurm, and can be disturbed."""
+"""A copy of the workflow in which Snakemake runs, on this machine or on the tests' Slurm, and how it is disturbed."""
 
 import csv
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from crossmodal.data import BUDGETS
+from one_node import OneNode
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from crossmodal.data import BUDGETS
+from tests.conftest import copy_workflow
+
 # The demo's graph on six small phantoms. A smoke training takes seconds: too short to interrupt it.
 CONFIG = """\
 experiment: test
@@ -46,15 +49,16 @@ class Workspace:
         self.results = folder / "results" / "test"
         environment = dict(environment or os.environ)
         self.environment = environment | {"PATH": f"{Path(sys.executable).parent}:{environment['PATH']}"}
-        for name in ("workflow", "profiles", "envs"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
-        shutil.copy(REPOSITORY / "Snakefile", folder)
+        copy_workflow(folder)
         (folder / "test.yaml").write_text(CONFIG)
         budget = (BUDGETS / "smoke.yaml").read_text().replace("epochs: 2\n", f"epochs: {EPOCHS}\n")
         (folder / "budget.yaml").write_text(budget)
-        changes = {old: new.replace("LIMIT", str(limit)) for old, new in PROFILE_CHANGES.items()}
-        _replace(folder / "profiles/slurm/config.yaml", changes)
+        profile = folder / "profiles" / "slurm" / "config.yaml"
+        text = profile.read_text()
+        for old, new in PROFILE_CHANGES.items():
+            assert text.count(old) == 1, f"{profile} should hold {old!r} once"
+            text = text.replace(old, new.replace("LIMIT", str(limit)))
+        profile.write_text(text)
 
     def snakemake(self, *options: str) -> "Run":
         """Start Snakemake on the test's experiment; its output goes to a file."""
@@ -63,11 +67,6 @@ class Workspace:
     def training(self, method: str, modalities: str = "t1ce+flair", seed: int = 0) -> "Training":
         """One training of this workspace."""
         return Training(self.results / "models" / method / modalities / f"seed{seed}" / "fold_0")
-
-
-def _hear_interrupts() -> None:
-    """React to Ctrl-C, which processes that a shell starts in the background ignore, as do their children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Run:
@@ -86,7 +85,8 @@ class Run:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_hear_interrupts,
+                # React to Ctrl-C, which processes that a shell starts in the background ignore, as do their children.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property
@@ -163,9 +163,39 @@ class Training:
         self.freeze()
 
 
-def _replace(path: Path, changes: dict[str, str]) -> None:
-    text = path.read_text()
-    for old, new in changes.items():
-        assert text.count(old) == 1, f"{path} should hold {old!r} once"
-        text = text.replace(old, new)
-    path.write_text(text)
+@dataclass
+class Story:
+    """What was done to a run on Slurm, and what was recorded.
+
+    Attributes:
+        cancelled: id of the student's job, which scancel ended during the training.
+        warned: whether choi2023 saved its state after Slurm's warning, before its time limit.
+        jobs: every job as `scontrol show job` prints it, by id.
+        status: exit status of Snakemake.
+    """
+
+    workspace: Workspace
+    run: Run
+    cancelled: str = ""
+    warned: bool = False
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
+    status: int | None = None
+
+    def trainings(self, method: str) -> list[dict[str, str]]:
+        """Jobs of a method's training, in the order of submission."""
+        mark = f"rule_train_network_wildcards_{method}_"
+        return [job for job in self.jobs.values() if job["Comment"].startswith(mark)]
+
+
+def disturb(story: Story, slurm: OneNode, limit: int) -> None:
+    """Cancel the student during its training, and slow choi2023 down until its time limit."""
+    student, choi = story.workspace.training("student"), story.workspace.training("choi2023")
+    story.run.until(choi.in_its_middle, "choi2023 trains", 600)
+    crawl = threading.Thread(target=choi.crawl_until, args=(choi.state.exists, 60 * limit + 40))
+    crawl.start()
+    story.run.until(student.in_its_middle, "the student trains")
+    student.freeze()
+    story.cancelled = slurm.job_of("train_network_wildcards_student")
+    slurm.ask("scancel", story.cancelled)
+    crawl.join()
+    story.warned = choi.state.exists() and slurm.job_of("train_network_wildcards_choi2023") != ""
