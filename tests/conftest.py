@@ -7,9 +7,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from crossmodal.domain import MODALITIES
 from crossmodal.experiment.budget import Budget
+
+# The same examples in every run, however busy the machine: a find does not stop another change's landing.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAPERS = sorted((REPOSITORY / "workflow" / "papers").glob("*.yaml"))

@@ -14,7 +14,7 @@ import torch
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.train import trainer
+from crossmodal.train import saving
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, read_dataset, train
 from tests.conftest import TINY_BUDGET, tiny_budget
@@ -101,7 +101,7 @@ class Killed(BaseException):
 
 def save_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch off the guard that keeps saving below 1% of the time."""
-    monkeypatch.setattr(trainer, "SAVE_AT_MOST", float("inf"))
+    monkeypatch.setattr(saving, "SAVE_AT_MOST", float("inf"))
 
 
 def cut_off_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> Callable[[], None]:

@@ -5,7 +5,6 @@ import tempfile
 import time
 from contextlib import nullcontext, redirect_stdout, suppress
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
-from crossmodal.differences import differences, refuse_other
 from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
@@ -24,15 +22,13 @@ from crossmodal.nnunet.environment import environment
 from crossmodal.progress import remaining, say
 from crossmodal.train import state as states
 from crossmodal.train.batches import CheckedCases, batches_in_order, cached_thread_limits
-from crossmodal.train.reproducibility import derive_seed, plain, random_state, seed_everything, set_random_state
+from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
+from crossmodal.train.saving import Saving
 from crossmodal.train.signals import Interruption
 from crossmodal.train.transforms import speed_up, switch_off_benchmark
 
-# A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
-SAVE_AT_MOST = 1 / 120
 
-
-class ReproducibleTrainer(nnUNetTrainer):
+class ReproducibleTrainer(Saving, nnUNetTrainer):
     """nnUNetTrainer whose batches, weights and logs follow from (settings, seed) and can be interrupted.
 
     The settings are in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments: seed, budget,
@@ -292,102 +288,3 @@ class ReproducibleTrainer(nnUNetTrainer):
 
     def _steps(self) -> int:
         return self.num_epochs * self.num_iterations_per_epoch
-
-    # --- states -----------------------------------------------------------------------------------------------
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Everything with weights that training changes, by name."""
-        raise NotImplementedError
-
-    def pack(self) -> dict[str, Any]:
-        """The state between two steps, in types that `torch.load(weights_only=True)` reads."""
-        scaler = self.grad_scaler
-        return {
-            "identity": json.dumps(self.identity),
-            "made_with": self._made_with(),
-            "networks": {name: network.state_dict() for name, network in self.networks().items()},
-            "optimizer": self.optimizer.state_dict(),
-            "grad_scaler": scaler.state_dict() if scaler is not None else None,
-            "epoch": self.current_epoch,
-            "step_in_epoch": self.step_in_epoch,
-            "train_outputs": self.train_outputs,
-            "logging": plain(self.logger.get_checkpoint()),
-            "train_seconds": self.train_seconds,
-            "step_seconds": self.step_seconds[-1000:],
-            "progress": self.progress,
-            "correlations": self.correlations,
-            "random": random_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Put an initialised trainer into a packed state; the caller sets its random streams later.
-
-        Raises:
-            UserError: the state is of another training; the message shows each difference.
-        """
-        where = self.folder / "state"
-        remedy = f"To start anew, delete {where}; or use another --out."
-        refuse_other(json.loads(state["identity"]), self.identity, where, remedy)
-        for name, network in self.networks().items():
-            network.load_state_dict(state["networks"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.grad_scaler is not None and state["grad_scaler"] is not None:
-            self.grad_scaler.load_state_dict(state["grad_scaler"])
-        self.current_epoch, self.step_in_epoch = state["epoch"], state["step_in_epoch"]
-        self.train_outputs = state["train_outputs"]
-        self.logger.load_checkpoint(state["logging"])
-        self.train_seconds, self.step_seconds = state["train_seconds"], state["step_seconds"]
-        self.progress, self.correlations = state["progress"], state["correlations"]
-        changed = differences(state["made_with"], self._made_with())
-        if changed:
-            say(
-                f"the state was saved elsewhere ({'; '.join(changed)}): the weights will not be bit for bit those of "
-                f"an uninterrupted training"
-            )
-
-    def save_state(self) -> None:
-        """Write the state now.
-
-        Raises:
-            UserError: it cannot be written, or a weight is not a number: a step can spoil the weights while its
-                own loss is still finite, and such a state must not replace a good one.
-        """
-        start = time.monotonic()
-        self.require_finite()
-        states.save_state(self.folder / "state", self.pack())
-        self._last_save = time.monotonic()
-        self._save_cost = self._last_save - start
-
-    def save_when_due(self) -> None:
-        """Save when the budget's time has passed or a signal asks for it; stop when a signal asks for that.
-
-        Raises:
-            SystemExit: a signal asked to stop; the state is saved.
-        """
-        interval = max(60 * self.budget.save_every_minutes, self._save_cost / SAVE_AT_MOST)
-        if self.interruption.number is None and time.monotonic() - self._last_save < interval:
-            return
-        self.save_state()
-        self.interruption.saved()
-        if self.interruption.stops:
-            say(f"stopped at step {self._steps_done()}; the same command goes on from there")
-            raise SystemExit(128 + self.interruption.number)
-
-    def require_finite(self) -> None:
-        """Raise UserError when a weight is not a number."""
-        for name, network in self.networks().items():
-            if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
-                self.refuse_nan("a weight", name)
-
-    def refuse_nan(self, what: str, terms: str) -> None:
-        """Raise UserError that names the batch's cases, and the loss terms or the network that is spoilt."""
-        where = self.folder / "state"
-        kept = f"the last good state is kept in {where}" if where.exists() else "no state had been saved yet"
-        raise UserError(
-            f"{self.folder}: {what} is not a number after step {self._steps_done()} ({terms}); the batch's cases: "
-            f"{self._last_cases}. Look at these cases, or lower the weights of the recipe; {kept}"
-        )
-
-    def _made_with(self) -> dict[str, str]:
-        """What equal bytes depend on beside the identity of a training."""
-        return {name: version(name) for name in ("torch", "nnunetv2")} | {"device": self.device.type}
