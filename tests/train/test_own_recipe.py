@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from crossmodal.cohort.cases_csv import read_cases
+from crossmodal.errors import UserError
 from crossmodal.experiment import recipe as recipes
 from crossmodal.nnunet.dataset import build
 from tests.conftest import tiny_budget
@@ -36,6 +37,12 @@ def test_a_new_file_is_a_new_method(tiny_dataset: Path, tmp_path: Path) -> None:
     matrices = np.load(tmp_path / "model" / "fold_0" / "correlation.npz")
     assert matrices["start"].shape == matrices["end"].shape == (6, 6)
     assert not np.array_equal(matrices["start"], matrices["end"])
+
+
+def test_an_unknown_backbone_is_refused_before_anything_is_written(tiny_cases: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--backbone resenc_n: no such backbone; did you mean 'resenc_m'\?"):
+        build(read_cases(tiny_cases), tmp_path / "nnunet", tiny_budget(), "resenc_n")
+    assert not (tmp_path / "nnunet").exists()
 
 
 @pytest.mark.parametrize("backbone", ["resenc_m", "resenc_l"])

@@ -23,7 +23,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from crossmodal.cohort.volumes import image_of
 from crossmodal.domain import MODALITIES, to_internal
-from crossmodal.errors import UserError
+from crossmodal.errors import UserError, nearest
 from crossmodal.experiment.budget import Budget
 from crossmodal.files import sha256_of, write_json
 from crossmodal.nnunet.environment import environment
@@ -55,8 +55,10 @@ def build(cases: pd.DataFrame, out: Path, budget: Budget, backbone: str = "plain
         workers: processes that preprocess cases.
 
     Raises:
-        UserError: there is no training case, or an image is missing.
+        UserError: the backbone is unknown, there is no training case, or an image is missing.
     """
+    if backbone not in PLANNERS:
+        raise UserError(f"--backbone {backbone}: no such backbone; {nearest(backbone, PLANNERS)}")
     train = cases[cases["split"] == "train"].sort_values("case")
     if train.empty:
         raise UserError("the cohort has no training cases: see the split in cases.csv")
