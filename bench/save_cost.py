@@ -25,7 +25,7 @@ from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, train
 from crossmodal.train.reproducibility import random_state
-from crossmodal.train.trainer import SAVE_AT_MOST
+from crossmodal.train.saving import SAVE_AT_MOST
 
 
 def state_of(networks: int) -> dict:
