@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,31 +17,27 @@ from run import EVERY, write_readme
 
 from crossmodal.data import STEP_TIMES
 from crossmodal.experiment.budget import load_budget
-from tests.conftest import REPOSITORY
+from crossmodal.files import write_yaml
+from tests.conftest import REPOSITORY, TINY_BUDGET
 
 BENCH = REPOSITORY / "bench"
 FIELDS = {"ratio", "ours_ms", "peer_ms", "n", "spread", "device", "ours_peak_mb", "peer_peak_mb", "budget", "measured"}
-
-
-def run_script(name: str, *options: str) -> str:
-    # Other tests of this process set nnU-Net's variables; its planner fails where nnUNet_n_proc_DA is 0.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
-    command = [sys.executable, str(BENCH / name), "--tiny", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.mark.slow
 def test_one_step_of_each_kind_and_every_command_is_measured(tmp_path: Path) -> None:
     names = {"student_vs_stock", "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance"}
     out = tmp_path / "latest.json"
-    shown = run_script("run.py", "--only", ",".join(names), "--out", str(out))
+    # Other tests of this process set nnU-Net's variables; its planner fails where nnUNet_n_proc_DA is 0.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
+    command = [sys.executable, BENCH / "run.py", "--tiny", "--only", ",".join(names), "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(out.read_text())
     assert set(found) == names
     for name, row in found.items():
         assert set(row) >= FIELDS
-        assert f"`{name}`" in shown
+        assert f"`{name}`" in done.stdout
         assert row["ratio"] == pytest.approx(row["ours_ms"] / row["peer_ms"], abs=2e-3)
         assert row["device"].startswith("cpu") and row["n"] >= 1
         assert 20 < row["ours_peak_mb"] < 20_000 and 20 < row["peer_peak_mb"] < 20_000
@@ -48,9 +46,17 @@ def test_one_step_of_each_kind_and_every_command_is_measured(tmp_path: Path) -> 
     assert found["predict_vs_nnunet"]["cases"] >= 1
 
 
-@pytest.mark.slow
-def test_gpu_script_on_a_cpu(tmp_path: Path) -> None:
-    shown = run_script("gpu.py", "--only", "frozen", "--out", str(tmp_path / "gpu.json"))
+def test_gpu_script_on_a_cpu(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    import gpu
+
+    (tmp_path / "nnunet").symlink_to(tiny_dataset)
+    write_yaml(tmp_path / "budget.yaml", TINY_BUDGET)
+    built = tmp_path, None, str(tmp_path / "budget.yaml")
+    monkeypatch.setattr(gpu, "TINY", SimpleNamespace(built=lambda: nullcontext(built)))
+    gpu.main(only="frozen", out=tmp_path / "gpu.json", tiny=True)
+    shown = capsys.readouterr().out
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
     assert [(row["precision"], row["on_device"]) for row in rows] == [
         *(("default", True), ("default", False), ("bf16", True), ("bf16", False))
