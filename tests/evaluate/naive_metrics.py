@@ -37,6 +37,15 @@ def hd95(reference, prediction, spacing, one_empty):
     return max(percentile(distances.min(1), areas_a), percentile(distances.min(0), areas_b))
 
 
+def nsd(reference, prediction, spacing, tolerance_mm=1.0):
+    """Share of the area of both surfaces whose corners lie within the tolerance of a corner of the other surface."""
+    if not reference.any() or not prediction.any():
+        return float(reference.any() == prediction.any())
+    (points_a, areas_a), (points_b, areas_b) = surface(reference, spacing), surface(prediction, spacing)
+    near = cdist(points_a, points_b) <= tolerance_mm
+    return (areas_a[near.any(1)].sum() + areas_b[near.any(0)].sum()) / (areas_a.sum() + areas_b.sum())
+
+
 def percentile(distances, areas):
     order = np.lexsort([areas, distances])
     share = np.cumsum(areas[order]) / areas.sum()

@@ -99,6 +99,22 @@ def test_a_method_that_always_sees_all_four_is_in_every_table(results):
         assert "big" in results.out.with_name(page).read_text()
 
 
+def test_scores_of_an_earlier_version_are_read(results):
+    def drop_nsd(runs):
+        for run in runs:
+            pd.read_csv(results.path(run)).drop(columns="nsd_1mm").to_csv(results.path(run), index=False)
+
+    first, *others = results.predictions
+    drop_nsd([first])
+    table, notes = results.collect()
+    assert list(table) == COLUMNS and table["nsd_1mm"].isna().sum() == 6 and table["dice"].notna().all()
+    assert notes["note"].tolist() == ["no nsd_1mm: scored by an earlier version"]
+    assert notes.loc[0, "method"] == first.method
+    drop_nsd(others)
+    table, notes = results.collect()
+    assert table["nsd_1mm"].isna().all() and notes.empty
+
+
 def test_missing_runs_and_cases_are_noted(results):
     runs = results.predictions
     results.path(runs[3]).unlink()

@@ -18,6 +18,12 @@ def test_visits_folds_and_seeds_are_averaged_before_anything():
     assert (row.n, row.runs, row.dice_mean) == (2, 2, pytest.approx(0.7))
 
 
+def test_volume_error_is_absolute_in_each_prediction_before_it_is_averaged():
+    table = stack(rows([0.5, 0.5]), rows([0.5, 0.5], seed=1))
+    (row,) = summarise(table.assign(volume_ref_ml=10.0, volume_pred_ml=[7.0, 12.0, 13.0, 12.0]), 0).itertuples()
+    assert (row.volume_error_mean_ml, row.volume_error_abs_mean_ml) == (1.0, 2.5)
+
+
 def test_groups_come_in_the_order_of_the_tables_and_patients_by_name():
     table = stack(
         *(

@@ -8,7 +8,9 @@ from per_case_maker import ALL, rows, stack
 from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate.pages import write_tables
+from crossmodal.evaluate.per_case import OPTIONAL
 from crossmodal.files import write_yaml
+from crossmodal.wording import number
 
 pytestmark = pytest.mark.filterwarnings("error")
 CONTRACT = {
@@ -192,9 +194,19 @@ def test_notes_of_collect_are_passed_on(tmp_path):
 
 
 def test_a_minimal_per_case_of_the_contract_is_enough(tmp_path):
-    table = experiment().drop(columns=["patient", "split", "dice_et_postprocessed", "hd95_et_postprocessed_mm"])
-    make(tmp_path, table)
-    assert (read(tmp_path, "summary")["n"] == 12).all()
+    table = experiment().drop(columns=["patient", "split", *OPTIONAL])
+    files, _ = make(tmp_path, table)
+    summary = read(tmp_path, "summary")
+    assert (summary["n"] == 12).all() and summary["nsd_1mm_mean"].isna().all()
+    header, _, row, *_ = [line for line in files["summary.md"].split("other metrics")[1].splitlines() if "|" in line]
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert (cells["WT NSD 1 mm"], cells["WT lesion Dice"]) == ("–", number(summary["lesion_dice_mean"][0]))
+
+
+def test_nsd_is_averaged_and_shown(tmp_path):
+    files, _ = make(tmp_path, experiment().assign(nsd_1mm=0.625))
+    assert (read(tmp_path, "summary")["nsd_1mm_mean"] == 0.625).all()
+    assert "WT NSD 1 mm" in files["summary.md"] and " 0.625 " in files["summary.md"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from crossmodal.domain import regions_of
 from crossmodal.errors import UserError
-from crossmodal.evaluate.metrics import hd95
+from crossmodal.evaluate.metrics import surface_metrics
 from crossmodal.evaluate.score import Job, score_case, score_folder
 
 SHAPE = (16, 14, 12)
@@ -80,6 +80,7 @@ def test_every_number_of_a_table(cohort):
         dice, volumes = naive.dice(*masks), [mask.sum() * 0.003 for mask in masks]
         expected = [dice, dice, naive.hd95(*masks, spacing, 373.13), lesion_dice, lesion_hd95, *volumes]
         assert list(row[3:10]) == pytest.approx(expected, rel=1e-8)
+        assert row.nsd_1mm == pytest.approx(naive.nsd(*masks, spacing), rel=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,7 @@ def test_empty_regions(cohort, release, penalty):
     assert et["dice"].to_dict() == {"agreed": 1, "extra": 0, "missed": 0}
     assert et["dice_present"].isna().to_dict() == {"agreed": True, "extra": True, "missed": False}
     assert et["hd95_mm"].to_dict() == {"agreed": 0, "extra": penalty, "missed": penalty}
+    assert et["nsd_1mm"].to_dict() == {"agreed": 1, "extra": 0, "missed": 0}
     # One voxel of ET is below 200 mm³: the postprocessed prediction has none of it. WT and TC have no variant.
     assert et["dice_et_postprocessed"].to_dict() == {"agreed": 1, "extra": 1, "missed": 0}
     assert et["hd95_et_postprocessed_mm"].to_dict() == {"agreed": 0, "extra": 0, "missed": penalty}
@@ -234,9 +236,10 @@ def test_real_cases_whole_against_cropped(real_pairs):
     for region, values in regions_of("brats2021").items():
         a, b = np.isin(reference, values), np.isin(prediction, values)
         assert rows[region]["dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()))
-        assert rows[region]["hd95_mm"] == pytest.approx(hd95(a, b, (1.0, 1.0, 1.0)))
+        surfaces = surface_metrics(a, b, (1.0, 1.0, 1.0))
+        assert (rows[region]["hd95_mm"], rows[region]["nsd_1mm"]) == pytest.approx(surfaces)
         assert rows[region]["volume_pred_ml"] == pytest.approx(b.sum() / 1000)
-    lesion = naive.lesion_wise(a, b, (1.0, 1.0, 1.0), hd95=hd95)
+    lesion = naive.lesion_wise(a, b, (1.0, 1.0, 1.0), hd95=lambda *pair: surface_metrics(*pair).hd95_mm)
     assert (rows["ET"]["lesion_dice"], rows["ET"]["lesion_hd95_mm"]) == pytest.approx(lesion[:2])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.errors import UserError
-from crossmodal.evaluate.per_case import COLUMNS, SCORES, write_table
+from crossmodal.evaluate.per_case import COLUMNS, SCORES, with_optional, write_table
 from crossmodal.experiment import layout
 from crossmodal.experiment.config import read_resolved
 from crossmodal.experiment.layout import Prediction
@@ -108,7 +108,8 @@ def _predictions(path: Path) -> list[Prediction]:
 
 def _read_scores(prediction: Prediction, path: Path, people: pd.DataFrame) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"case": str, "region": str})[["case", "region", *SCORES]]
+        table = pd.read_csv(path, dtype={"case": str, "region": str})
+        table = with_optional(table)[["case", "region", *SCORES]]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: is not a table of `crossmodal score` ({error}); score it again") from error
     table = table.assign(**vars(prediction))
@@ -131,4 +132,7 @@ def _notes(expected: Iterable[Prediction], found: Mapping[Prediction, pd.DataFra
         if lacking:
             shown = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
             notes.append((*astuple(one), f"{len(lacking)} of {len(of_fold)} cases are not scored ({shown})"))
+    without_nsd = [one for one, table in found.items() if table["nsd_1mm"].isna().all()]
+    if len(without_nsd) < len(found):
+        notes += [(*astuple(one), "no nsd_1mm: scored by an earlier version") for one in without_nsd]
     return notes

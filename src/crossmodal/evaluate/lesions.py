@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from crossmodal.evaluate.metrics import HD95_ONE_EMPTY_2023_MM as HD95_UNMATCHED_MM
-from crossmodal.evaluate.metrics import hd95
+from crossmodal.evaluate.metrics import surface_metrics
 
 DILATIONS = 3  # steps with the 18-neighbourhood: what lies closer than that is one lesion
 SMALLEST_LESION_MM3 = 50.0  # reference lesions up to this volume are not scored
@@ -75,7 +75,7 @@ def lesion_scores(
             distances.append(whole_hd95_mm)
         else:
             lesion = reference & (zones == zone)
-            distances.append(hd95(lesion, np.isin(components, matched), spacing_mm))
+            distances.append(surface_metrics(lesion, np.isin(components, matched), spacing_mm).hd95_mm)
 
     false_positives = int(np.count_nonzero(touches[1:, 1:].sum(axis=0) == 0))
     counted = len(dices) + false_positives

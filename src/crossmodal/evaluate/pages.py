@@ -21,6 +21,7 @@ INTERVAL = f"95% intervals: BCa bootstrap over patients, {RESAMPLES:,} resamples
 OTHER_METRICS = {
     "Dice present": lambda row: number(row.dice_present_mean),
     "HD95": lambda row: f"{number(row.hd95_mean_mm, 1)} ({number(row.hd95_median_mm, 1)})",
+    "NSD 1 mm": lambda row: number(row.nsd_1mm_mean),
     "lesion Dice": lambda row: number(row.lesion_dice_mean),
     "lesion HD95": lambda row: number(row.lesion_hd95_mean_mm, 1),
 }
@@ -101,9 +102,10 @@ def summary_pages(cohort: str, rows: pd.DataFrame) -> list[render.Table]:
         ),
         render.Table(
             f"{cohort}: other metrics",
-            "Dice present: patients with the region in the reference only. HD95 in mm: mean (median). Lesion "
-            f"Dice and HD95 as in BraTS 2023. ET pp: ET predictions below {SMALLEST_ET_MM3:g} mm³ emptied. "
-            f"Empty: patients with an empty prediction in every run, for {'/'.join(REGIONS)}.",
+            "Dice present: patients with the region in the reference only. HD95 in mm: mean (median). NSD: share of "
+            "both surfaces within 1 mm of the other. Lesion Dice and HD95 as in BraTS 2023. ET pp: ET predictions "
+            f"below {SMALLEST_ET_MM3:g} mm³ emptied. Empty: patients with an empty prediction in every run, for "
+            f"{'/'.join(REGIONS)}.",
             [*header, *(f"{region} {name}" for name in OTHER_METRICS for region in REGIONS), "ET pp Dice", "Empty"],
             others,
             notes[:1],

@@ -13,8 +13,8 @@ from crossmodal.files import atomic_path
 
 KEY = ["cohort", "case", "method", "modalities", "fold", "seed", "region"]
 METRICS = ["dice", "dice_present", "hd95_mm", "lesion_dice", "lesion_hd95_mm", "volume_ref_ml", "volume_pred_ml"]
-ET_POSTPROCESSED = ["dice_et_postprocessed", "hd95_et_postprocessed_mm"]
-SCORES = [*METRICS, *ET_POSTPROCESSED]
+OPTIONAL = ["nsd_1mm", "dice_et_postprocessed", "hd95_et_postprocessed_mm"]  # NaN in a table that lacks them
+SCORES = [*METRICS, *OPTIONAL]
 COLUMNS = [*KEY, *SCORES, "patient", "split"]
 
 
@@ -29,7 +29,7 @@ def read_per_case(path: Path) -> pd.DataFrame:
         missing = [name for name in [*KEY, *METRICS] if name not in table]
         if missing or table.empty:
             raise ValueError(f"lacks the column {', '.join(missing)}" if missing else "has no row")
-        table[METRICS] = table[METRICS].astype(float)
+        table[SCORES] = with_optional(table)[SCORES].astype(float)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: is not a table of `crossmodal collect` ({error}); collect again") from error
     for wrong, what in ((table.duplicated(KEY), "a measurement twice"), (table["dice"].isna(), "a row without Dice")):
@@ -40,12 +40,14 @@ def read_per_case(path: Path) -> pd.DataFrame:
         unknown = table.loc[~table[name].isin(values), name]
         if len(unknown):
             raise UserError(f"{path}: holds the {name} '{unknown.iloc[0]}'; known: {', '.join(values)}")
-    for name in ET_POSTPROCESSED:
-        if name not in table:
-            table[name] = np.nan
     table["patient"] = table["patient"].fillna(table["case"]) if "patient" in table else table["case"]
     table["split"] = table["split"].fillna("") if "split" in table else ""
     return table
+
+
+def with_optional(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with all of `OPTIONAL`, NaN where it lacks one: what an earlier version scored can still be read."""
+    return table.assign(**{name: np.nan for name in OPTIONAL if name not in table})
 
 
 def held_out(per_case: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

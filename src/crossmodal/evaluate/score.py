@@ -14,7 +14,7 @@ from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.domain import labels_of, regions_of
 from crossmodal.errors import UserError, nearest
 from crossmodal.evaluate.lesions import lesion_scores
-from crossmodal.evaluate.metrics import bounding_box, dice, hd95, one_empty_mm, volume_ml
+from crossmodal.evaluate.metrics import bounding_box, dice, one_empty_mm, surface_metrics, volume_ml
 from crossmodal.evaluate.per_case import SCORES, write_table
 from crossmodal.progress import track
 
@@ -124,12 +124,13 @@ def score_region(
         region: WT, TC or ET.
         one_empty: HD95 in mm when exactly one mask is empty.
     """
-    overlap, distance = dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty)
-    lesions = lesion_scores(reference, prediction, spacing_mm, whole_hd95_mm=distance)
+    overlap, surfaces = dice(reference, prediction), surface_metrics(reference, prediction, spacing_mm, one_empty)
+    lesions = lesion_scores(reference, prediction, spacing_mm, whole_hd95_mm=surfaces.hd95_mm)
     scores = {
         "dice": overlap,
         "dice_present": overlap if reference.any() else np.nan,
-        "hd95_mm": distance,
+        "hd95_mm": surfaces.hd95_mm,
+        "nsd_1mm": surfaces.nsd,
         "lesion_dice": lesions.dice,
         "lesion_hd95_mm": lesions.hd95_mm,
         "volume_ref_ml": volume_ml(reference, spacing_mm),
@@ -140,8 +141,9 @@ def score_region(
     if region == "ET":
         if 1000.0 * scores["volume_pred_ml"] < SMALLEST_ET_MM3:
             prediction = np.zeros_like(prediction)
-            overlap, distance = dice(reference, prediction), hd95(reference, prediction, spacing_mm, one_empty)
-        scores |= {"dice_et_postprocessed": overlap, "hd95_et_postprocessed_mm": distance}
+            overlap = dice(reference, prediction)
+            surfaces = surface_metrics(reference, prediction, spacing_mm, one_empty)
+        scores |= {"dice_et_postprocessed": overlap, "hd95_et_postprocessed_mm": surfaces.hd95_mm}
     return scores
 
 

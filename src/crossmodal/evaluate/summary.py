@@ -11,7 +11,8 @@ def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> 
     """The rows of summary.csv: means over patients, each the mean of its visits, folds and seeds.
 
     `n_ref_empty` counts patients without the region in any reference, `n_pred_empty` those in whom no run
-    predicted any of it, `runs` the folds × seeds that went in.
+    predicted any of it, `runs` the folds × seeds that went in. The volume error is predicted − reference; its absolute
+    value is taken for each prediction, before averaging.
 
     Args:
         per_case: a table of `read_per_case`, after `held_out`.
@@ -26,7 +27,9 @@ def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> 
 
 def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resamples: int) -> dict:
     cohort, method, modalities, region = name
-    patients = per_patient(rows.set_index(["patient", "case"])[SCORES])
+    error = rows["volume_pred_ml"] - rows["volume_ref_ml"]
+    numbers = rows[["patient", "case", *SCORES]].assign(volume_error_ml=error, volume_error_abs_ml=error.abs())
+    patients = per_patient(numbers.set_index(["patient", "case"]))
     rng = statistics.generator("summary", *name)
     interval = statistics.mean_interval(patients["dice"].to_numpy(), rng, resamples)
     n, runs = len(patients), len(runs_of(rows))
@@ -52,6 +55,9 @@ def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resa
         "hd95_median_mm": patients["hd95_mm"].median(),
         "lesion_dice_mean": means["lesion_dice"],
         "lesion_hd95_mean_mm": means["lesion_hd95_mm"],
+        "nsd_1mm_mean": means["nsd_1mm"],
+        "volume_error_mean_ml": means["volume_error_ml"],
+        "volume_error_abs_mean_ml": means["volume_error_abs_ml"],
         "dice_et_postprocessed_mean": means["dice_et_postprocessed"],
         "hd95_et_postprocessed_mean_mm": means["hd95_et_postprocessed_mm"],
         "n_ref_empty": n_ref_empty,
