@@ -110,7 +110,7 @@ def test_fifteen_subsets(tmp_path):
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory):
-    table = experiment(methods=("choi2023", "a_b&c%"), subsets=all_subsets(), patients=4)
+    table = experiment(methods=("choi2023", "a_b&c%"), subsets=all_subsets(), patients=4, seeds=range(3))
     gone = (table["region"] == "ET") & (table["case"] == "case001")
     table.loc[gone, ["dice_present", "volume_ref_ml"]] = [np.nan, 0]
     return make(tmp_path_factory.mktemp("printed"), table)[0]
@@ -131,7 +131,8 @@ def test_print_has_all_rows_captions_and_empties(printed, name):
     assert r"a\_b\&c\%" in tex and "a_b&c%" in pages
     assert "%" not in pages.replace("a_b&c%", "").replace("95% interval", "") or name == "comparisons"
     if name == "comparisons":
-        assert re.search(r"\| \+0\.0\d\d \(\+0\.0\d\d to \+0\.0\d\d\) \|.*\| \d+% \(−?\d+% to \d+%\) \|", pages)
+        gain, share = r"\+0\.0\d\d \([+−]0\.0\d\d to \+0\.0\d\d\)", r"\d+% \(−?\d+% to \d+%\)"
+        assert re.search(rf"\| 3 / 3 \| {gain} \| .* \| {share} \|", pages)
         assert f"WT {2 * 15}, TC {2 * 15}, ET {2 * 15}" in pages  # the size of each family
 
 
@@ -171,7 +172,7 @@ def test_missing_seed_is_noted_and_the_rest_is_said(tmp_path):
     table = table[(table["method"] != "choi2023") | (table["seed"] == "0")]
     files, notes = make(tmp_path, table)
     assert any("1 of 2 runs" in note and "choi2023" in note for note in notes)
-    assert "1 of 2 runs" in files["summary.md"] and "have no partner" in files["comparisons.md"]
+    assert "1 of 2 runs" in files["summary.md"] and "trainings against 2" in files["comparisons.md"]
 
 
 def test_held_out_cases_alone_count_where_there_are_some(tmp_path):

@@ -7,17 +7,19 @@ import pandas as pd
 from crossmodal.domain import ALL, MODALITIES, REGIONS, all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate import render
-from crossmodal.evaluate.comparisons import compare
+from crossmodal.evaluate.comparisons import MARGIN, compare, finding_words
 from crossmodal.evaluate.per_case import held_out, read_per_case, write_table
 from crossmodal.evaluate.score import SMALLEST_ET_MM3
 from crossmodal.evaluate.statistics import RESAMPLES
-from crossmodal.evaluate.summary import summarise
+from crossmodal.evaluate.summary import dice_with_interval, summarise
+from crossmodal.evaluate.trainings import FEWEST
 from crossmodal.experiment.config import read_resolved
 from crossmodal.experiment.runs import STUDENT, TEACHER, Roles
 from crossmodal.files import write_text
-from crossmodal.wording import estimate, number, p_value, percent_estimate
+from crossmodal.wording import estimate, interval, number, p_value, percent_estimate
 
-INTERVAL = f"95% intervals: BCa bootstrap over patients, {RESAMPLES:,} resamples"
+OVER_PATIENTS = f"BCa bootstrap over patients, {RESAMPLES:,} resamples"
+OVER_BOTH = "95% intervals are over patients and trainings (docs/evaluation.md)"
 OTHER_METRICS = {
     "Dice present": lambda row: number(row.dice_present_mean),
     "HD95": lambda row: f"{number(row.hd95_mean_mm, 1)} ({number(row.hd95_median_mm, 1)})",
@@ -51,8 +53,10 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
     out = out or source.parent
     per_case, notes = held_out(read_per_case(source))
     config = (source.resolve().parents[1] if source.resolve().parent.name == "tables" else directory) / "config.yaml"
-    roles = Roles(per_case["method"].unique(), read_resolved(config).recipes if config.is_file() else None)
-    summary, comparisons = summarise(per_case, resamples), compare(per_case, resamples, roles)
+    resolved = read_resolved(config) if config.is_file() else None
+    roles = Roles(per_case["method"].unique(), resolved.recipes if resolved else None)
+    summary = summarise(per_case, resamples)
+    comparisons = compare(per_case, resamples, roles, resolved.margin if resolved else MARGIN)
     for name, table in (("summary", summary), ("comparisons", comparisons)):
         write_table(table, out / f"{name}.csv", digits=6)
     pages: dict[str, list[render.Table]] = {"summary": [], "comparisons": [], "subsets": []}
@@ -82,10 +86,7 @@ def summary_pages(cohort: str, rows: pd.DataFrame) -> list[render.Table]:
     dice, others = [], []
     for (method, modalities), group in rows.groupby(["method", "modalities"], sort=False):
         regions = list(group.set_index("region").reindex(REGIONS).itertuples())
-        dice.append(
-            [method, modalities, str(group["n"].max())]
-            + [estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high) for row in regions]
-        )
+        dice.append([method, modalities, str(group["n"].max())] + [dice_with_interval(row) for row in regions])
         metrics = [cell(row) for cell in OTHER_METRICS.values() for row in regions]
         postprocessed = number(regions[REGIONS.index("ET")].dice_et_postprocessed_mean)
         empty = "/".join(number(row.n_pred_empty, 0) for row in regions)
@@ -95,7 +96,8 @@ def summary_pages(cohort: str, rows: pd.DataFrame) -> list[render.Table]:
     return [
         render.Table(
             f"{cohort}: Dice",
-            f"Mean Dice over n patients (visits, folds and seeds averaged first). {INTERVAL}.",
+            f"Mean Dice over n patients (visits, folds and seeds averaged first). {OVER_BOTH}; *: over patients alone, "
+            f"since there are fewer than {FEWEST} trainings ({OVER_PATIENTS}).",
             [*header, "n", *REGIONS],
             dice,
             notes,
@@ -117,21 +119,31 @@ def comparison_page(cohort: str, rows: pd.DataFrame, empties: str) -> render.Tab
     """A cohort's rows of comparisons.csv; `empties`: the note on empty regions."""
     sizes = rows.groupby("region", sort=False)["family_size"].first()
     families = ", ".join(f"{region} {size}" for region, size in sizes.items())
+    margin = rows["margin"].iloc[0]
     cells = [
         [
-            *(row.modalities, row.region, row.method, row.baseline, str(row.n)),
-            estimate(row.dice_gain, row.ci_low, row.ci_high, sign=True),
-            *(p_value(row.p_wilcoxon), p_value(row.p_holm)),
+            *(row.modalities, row.region, row.method, row.baseline),
+            *(str(row.n), f"{row.n_trainings} / {row.n_trainings_baseline}"),
+            estimate(row.dice_gain, row.trainings_ci_low, row.trainings_ci_high, sign=True),
+            *(p_value(row.p_trainings_holm), finding_words(row)),
+            f"{number(row.sd_trainings)} / {number(row.sd_trainings_baseline)}",
+            *(interval(row.ci_low, row.ci_high, sign=True), p_value(row.p_holm)),
             percent_estimate(row.gap_recovered, row.gap_ci_low, row.gap_ci_high),
         ]
         for row in rows.itertuples()
     ]
     return render.Table(
         f"{cohort}: comparisons",
-        f"Gain in Dice, paired by patient. {INTERVAL}. p: two-sided Wilcoxon signed-rank, and Holm-adjusted over all "
-        f"comparisons of the cohort and region (family size: {families}). "
-        f"Gap recovered: (method − {STUDENT}) / ({TEACHER} − {STUDENT}).",
-        ["Modalities", "Region", "Method", "Against", "n", "Gain", "p", "p Holm", "Gap recovered"],
+        f"Gain in Dice over the same n patients. {OVER_BOTH}; with fewer than {FEWEST} trainings of each there is "
+        "none, and nothing is claimed. Trainings, SD between trainings: of the method / of what it is compared with. p: "
+        f"Holm-adjusted over all comparisons of the cohort and region (family size: {families}). Within ±{margin:g}: "
+        "equivalent for this margin (two one-sided tests). These networks alone: what patients alone say of the "
+        f"networks that were trained, not of the method ({OVER_PATIENTS}; Wilcoxon signed-rank test, Holm). "
+        f"Gap recovered: (method − {STUDENT}) / ({TEACHER} − {STUDENT}), interval over patients alone.",
+        [
+            *("Modalities", "Region", "Method", "Against", "n", "Trainings", "Gain", "p", "Finding"),
+            *("SD between trainings", "These networks alone", "their p", "Gap recovered"),
+        ],
         cells,
         [empties, *_notes_of(rows)],
         text_columns=4,

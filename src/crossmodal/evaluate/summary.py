@@ -1,10 +1,12 @@
-"""summary.csv: means over patients, with intervals."""
+"""summary.csv: means over patients, with intervals over patients alone and over patients and trainings."""
 
 import pandas as pd
 
 from crossmodal.evaluate import statistics
+from crossmodal.evaluate.blocks import blocks, by_training
 from crossmodal.evaluate.per_case import SCORES, groups, per_patient, runs_of
 from crossmodal.progress import track
+from crossmodal.wording import estimate
 
 
 def summarise(per_case: pd.DataFrame, resamples: int = statistics.RESAMPLES) -> pd.DataFrame:
@@ -32,6 +34,8 @@ def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resa
     patients = per_patient(numbers.set_index(["patient", "case"]))
     rng = statistics.generator("summary", *name)
     interval = statistics.mean_interval(patients["dice"].to_numpy(), rng, resamples)
+    over_trainings = blocks(by_training(rows))
+    low, high = over_trainings.mean().interval()
     n, runs = len(patients), len(runs_of(rows))
     n_ref_empty = int(patients["dice_present"].isna().sum())
     notes = [
@@ -63,5 +67,19 @@ def _row(name: tuple, rows: pd.DataFrame, all_runs: set, all_patients: int, resa
         "n_ref_empty": n_ref_empty,
         "n_pred_empty": int((patients["volume_pred_ml"] == 0).sum()),
         "runs": runs,
+        "sd_trainings": over_trainings.sd(),
+        "trainings_ci_low": low,
+        "trainings_ci_high": min(high, 1.0),
         "note": statistics.joined(notes),
     }
+
+
+def dice_with_interval(row) -> str:
+    """A row's mean Dice with its interval over patients and trainings, or, marked *, over patients alone.
+
+    Args:
+        row: of summary.csv, by `itertuples`.
+    """
+    if pd.notna(getattr(row, "trainings_ci_low", None)):
+        return estimate(row.dice_mean, row.trainings_ci_low, row.trainings_ci_high)
+    return estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high) + ("*" if pd.notna(row.dice_ci_low) else "")

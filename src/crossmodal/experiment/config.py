@@ -136,6 +136,8 @@ class Config(Given):
     """How much training, and which network: a name (`crossmodal budgets` lists them), or a YAML file."""
     backbone: Literal["plain", "resenc_m", "resenc_l"] = "plain"
     """nnU-Net's plain U-Net or a residual-encoder preset."""
+    margin: float = Field(0.01, gt=0, lt=1)
+    """The largest difference in Dice that makes no difference: for the test of equivalence."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run."""
     deterministic: bool = False
