@@ -88,7 +88,7 @@ def test_each_ten_cases_hold_the_mix_of_the_site():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"site": "C"}, "--site C: no such site; known: A, B"),
+        ({"site": "C"}, "--site C: no such site; known: A, B, R"),
         ({"cases": 0}, "at least 1 case"),
         ({"seed": -1}, "a seed of 0 or more"),
         ({"spacing": 0.0}, "0.5 to 6 mm"),

@@ -76,7 +76,8 @@ def grown():
     tissue[anatomy.GM, 25:] = 1
     mask = np.ones((50, 50, 50), bool)
     kind = tumour.Kind("HGG", (tumour.Focus(8.0, 15.0, 60.0),))
-    return tumour.grow(np.random.default_rng(3), kind, [(24, 25, 25)], grid, (mask, tissue), grid, mask)
+    growth = tumour.Growth(unevenness=0.2)
+    return tumour.grow(np.random.default_rng(3), kind, growth, [(24, 25, 25)], grid, (mask, tissue), grid, mask)
 
 
 def test_volumes_are_those_drawn(grown):
@@ -107,6 +108,6 @@ def test_a_core_too_large_for_the_head_still_finds_a_place():
     tissue = np.zeros((3, *grid.shape))
     tissue[anatomy.WM] = mask
     kind = tumour.Kind("HGG", (tumour.Focus(200.0, 200.0, 10.0), tumour.Focus(1.0, 1.0, 1.0)))
-    seeds = tumour.choose_seeds(np.random.default_rng(0), kind, grid, mask, tissue)
+    seeds = tumour.choose_seeds(np.random.default_rng(0), kind, tumour.Growth(unevenness=0.2), grid, mask, tissue)
     assert len(seeds) == 2
     assert all(mask[seed] for seed in seeds)

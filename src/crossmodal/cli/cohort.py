@@ -19,7 +19,9 @@ def write_phantoms(
     cases: Annotated[int, typer.Option(help="Number of cases.")] = 40,
     spacing: Annotated[float, typer.Option(help="Voxel edge in mm; 1 gives 240×240×155 as in BraTS.")] = 3.0,
     seed: Annotated[int, typer.Option(help="Case k is the same for a seed, however many cases.")] = 2023,
-    site: Annotated[str, typer.Option(help="A, or B: other scanners and another mix of cases.")] = "A",
+    site: Annotated[
+        str, typer.Option(help="A; B: other scanners and another mix of cases; R: all is drawn anew for each case.")
+    ] = "A",
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when not given.")] = None,
 ) -> None:
     """Write glioma phantoms laid out as BraTS 2020 is."""

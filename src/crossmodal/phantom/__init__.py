@@ -4,7 +4,8 @@
 docs/phantom.md says how they were fitted to patients, and what a phantom cannot show.
 """
 
+from crossmodal.phantom.randomised import Randomisation
 from crossmodal.phantom.subject import make_subject
 from crossmodal.phantom.write import write_cohort
 
-__all__ = ["make_subject", "write_cohort"]
+__all__ = ["Randomisation", "make_subject", "write_cohort"]

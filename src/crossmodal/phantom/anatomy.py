@@ -12,7 +12,7 @@ from crossmodal.phantom.grid import FIELD_OF_VIEW_MM, Grid, smooth_field
 
 WM, GM, CSF = range(3)
 DEFORMATION_SIGMA_MM, DEFORMATION_MM = 16.0, 3.0
-FOLD_SIGMA_MM = 4.0
+FOLD_SIGMA_MM, FOLDS = 4.0, 0.5
 SHARPENING = 3.0  # the maps are averages of 152 brains: their borders are wider than one brain's
 
 
@@ -49,12 +49,17 @@ def load_template() -> Template:
 
 @dataclass(frozen=True)
 class Warp:
-    """How a subject's brain maps to the template; `bulge` lists swellings: centre (mm), radius (mm), share."""
+    """How a subject's brain maps to the template; `bulge` lists swellings: centre (mm), radius (mm), share.
+
+    `fluid` is the log of how much wider its fluid spaces are, `folds` the SD of the log of each tissue's share.
+    """
 
     scale: tuple[float, float, float]
     seed: int
     fluid: float
     bulge: tuple[tuple[float, float, float, float, float], ...]
+    deformation_mm: float = DEFORMATION_MM
+    folds: float = FOLDS
 
 
 def draw_warp(rng: np.random.Generator, template: Template) -> Warp:
@@ -74,13 +79,13 @@ def brain(template: Template, warp: Warp, grid: Grid) -> tuple[np.ndarray, np.nd
     middle = [(n - 1) / 2 for n in template.mask.shape]
     shape = [(-1, 1, 1), (1, -1, 1), (1, 1, -1)]
     position = [x.reshape(s) for x, s in zip(grid.axes(), shape, strict=True)]
-    wobble = [DEFORMATION_MM * smooth_field(rng, grid, DEFORMATION_SIGMA_MM) for _ in range(3)]
+    wobble = [warp.deformation_mm * smooth_field(rng, grid, DEFORMATION_SIGMA_MM) for _ in range(3)]
     outer = [(x - c) / f + m + u for x, c, f, m, u in zip(position, centre, warp.scale, middle, wobble, strict=True)]
     mask = ndimage.map_coordinates(template.mask, outer, order=1) > 0.5
     inward = mass_effect(position, warp.bulge)
     inner = [o + d for o, d in zip(outer, inward, strict=True)]
     tissue = np.stack([ndimage.map_coordinates(t, inner, order=1) for t in template.tissue])
-    folds = [0.5 * smooth_field(rng, grid, FOLD_SIGMA_MM) for _ in range(3)]
+    folds = [warp.folds * smooth_field(rng, grid, FOLD_SIGMA_MM) for _ in range(3)]
     folds[CSF] = folds[CSF] + warp.fluid
     for t, fold in zip(tissue, folds, strict=True):
         t *= np.exp(fold)

@@ -51,3 +51,11 @@ SITES = {
         relaxivity=3.8,
     ),
 }
+
+RANDOMISED = "R"  # each case has a scanner of its own: the package `randomised`
+FIRST_CASE = {name: site.first_case for name, site in SITES.items()} | {RANDOMISED: 1001}
+
+
+def case_name(site: str, number: int) -> str:
+    """BraTS 2020's name for the site's case `number` (from 1); no two sites share a name below 500 cases."""
+    return f"BraTS20_Training_{FIRST_CASE[site] + number - 1:03d}"

@@ -17,12 +17,42 @@ from crossmodal.phantom.grid import Grid, smooth_field
 _BRATS_2020 = domain.from_internal("brats2020")
 NCR, ED, ET = (_BRATS_2020[label] for label in (domain.NCR, domain.ED, domain.ET))
 GROWTH_SPACING_MM = 3.0
-CORE_SPEED = {WM: 1.0, GM: 0.8, CSF: 0.25}
-OEDEMA_SPEED = {WM: 1.0, GM: 0.15, CSF: 0.04}
 RIM_MM = 5.0  # of a core that enhances all around: a thinner rim is lost between voxels of 3 mm
 UNEVENNESS = {"HGG": 0.2, "LGG": 0.6}  # how one-sided the enhancing part of a core is
 OUTSIDE_SPEED = 0.01
-SMALLEST_COMPONENT_ML = 1.0
+MASS_EFFECT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a tumour grows: speeds relative to white matter, SD and width of the noise on the log of the speed.
+
+    `unevenness` is that of the enhancing part in the core, `midline_mm` and `lowest_mm` are how near to the middle
+    and how low (from the lower end of the field of view) a tumour may start, `smallest_ml` what a component has at
+    least, `mass_effect` the share of the core's sphere that pushes tissue away.
+    """
+
+    unevenness: float
+    core_grey: float = 0.8
+    core_fluid: float = 0.25
+    oedema_grey: float = 0.15
+    oedema_fluid: float = 0.04
+    noise: float = 0.25
+    noise_mm: float = 8.0
+    midline_mm: float = 10.0
+    lowest_mm: float = 62.0
+    smallest_ml: float = 1.0
+    mass_effect: float = MASS_EFFECT_SHARE
+
+    @property
+    def core_speed(self) -> dict[int, float]:
+        """Of the front that makes the core, by tissue."""
+        return {WM: 1.0, GM: self.core_grey, CSF: self.core_fluid}
+
+    @property
+    def oedema_speed(self) -> dict[int, float]:
+        """Of the front that makes the oedema, by tissue."""
+        return {WM: 1.0, GM: self.oedema_grey, CSF: self.oedema_fluid}
 
 
 @dataclass(frozen=True)
@@ -68,14 +98,16 @@ def draw_kind(rng: np.random.Generator, name: str) -> Kind:
     return Kind("LGG" if name in ("low_grade", "no_et") else "HGG", tuple(foci))
 
 
-def choose_seeds(rng: np.random.Generator, kind: Kind, grid: Grid, mask, tissue) -> list[tuple[int, int, int]]:
+def choose_seeds(
+    rng: np.random.Generator, kind: Kind, growth: Growth, grid: Grid, mask, tissue
+) -> list[tuple[int, int, int]]:
     """Where each focus starts: a voxel of supratentorial white matter, deep enough for its core and far from others.
 
     `mask` (x, y, z) is the brain, `tissue` (3, x, y, z) its fractions of WM, GM and CSF.
     """
     depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
     x, y, z = np.meshgrid(*grid.axes(), indexing="ij", sparse=True)
-    above = (z > 62) & (np.abs(x - 120) > 10) & (np.abs(x - 120) < 60)
+    above = (z > growth.lowest_mm) & (np.abs(x - 120) > growth.midline_mm) & (np.abs(x - 120) < 60)
     seeds = []
     for focus in kind.foci:
         white = above & (tissue[WM] > 0.5)
@@ -101,7 +133,7 @@ def arrival(mask, tissue, speeds: dict[int, float], noise: np.ndarray, starts) -
     return MCP_Geometric(cost).find_costs(starts)[0]
 
 
-def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_mask) -> np.ndarray:
+def grow(rng, kind: Kind, growth: Growth, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_mask) -> np.ndarray:
     """Labels (uint8: 0, NCR 1, ED 2, ET 4) on the fine grid.
 
     The fronts are computed on the coarse grid, so that a subject's tumour is the same at every spacing. On the fine
@@ -111,12 +143,12 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
     mask, tissue = coarse_brain
     labels = np.zeros(fine.shape, np.uint8)
     for focus, seed in zip(kind.foci, seeds, strict=True):
-        core_noise = 0.25 * smooth_field(rng, coarse, 8.0)
-        core_time = arrival(mask, tissue, CORE_SPEED, core_noise, [seed])
+        core_noise = growth.noise * smooth_field(rng, coarse, growth.noise_mm)
+        core_time = arrival(mask, tissue, growth.core_speed, core_noise, [seed])
         core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
-        oedema_noise = 0.25 * smooth_field(rng, coarse, 8.0)
-        oedema_time = arrival(mask, tissue, OEDEMA_SPEED, oedema_noise, np.argwhere(core))
-        necrosis_time = core_time * np.exp(UNEVENNESS[kind.grade] * smooth_field(rng, coarse, 8.0))
+        oedema_noise = growth.noise * smooth_field(rng, coarse, growth.noise_mm)
+        oedema_time = arrival(mask, tissue, growth.oedema_speed, oedema_noise, np.argwhere(core))
+        necrosis_time = core_time * np.exp(growth.unevenness * smooth_field(rng, coarse, growth.noise_mm))
         times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]
         core = _lowest(times[0], fine_mask, focus.ncr_ml + focus.et_ml, fine.spacing)
         necrosis = _lowest(times[1], core, focus.ncr_ml, fine.spacing)
@@ -125,7 +157,7 @@ def grow(rng, kind: Kind, seeds, coarse: Grid, coarse_brain, fine: Grid, fine_ma
         labels[core] = ET
         labels[necrosis] = NCR
     components, _ = ndimage.label(labels > 0, np.ones((3, 3, 3)))
-    small = np.bincount(components.ravel()) * fine.spacing**3 < 1000 * SMALLEST_COMPONENT_ML
+    small = np.bincount(components.ravel()) * fine.spacing**3 < 1000 * growth.smallest_ml
     labels[small[components]] = 0
     return labels
 

@@ -13,8 +13,9 @@ from crossmodal.device import available_cores, keep_freed_memory
 from crossmodal.errors import UserError, nearest
 from crossmodal.files import atomic_path
 from crossmodal.phantom.anatomy import Template, load_template
-from crossmodal.phantom.site import SITES
-from crossmodal.phantom.subject import case_name, make_subject
+from crossmodal.phantom.randomised import Randomisation
+from crossmodal.phantom.site import FIRST_CASE, RANDOMISED, case_name
+from crossmodal.phantom.subject import make_subject
 from crossmodal.phantom.tumour import GROWTH_SPACING_MM
 from crossmodal.progress import track
 
@@ -22,7 +23,13 @@ _templates: dict[float, Template] = {}  # of a worker process
 
 
 def write_cohort(
-    out: Path, cases: int, spacing: float = 3.0, seed: int = 2023, site: str = "A", workers: int | None = None
+    out: Path,
+    cases: int,
+    spacing: float = 3.0,
+    seed: int = 2023,
+    site: str = "A",
+    workers: int | None = None,
+    randomisation: Randomisation | None = None,
 ) -> list[Path]:
     """Write `cases` phantoms under `out`, one folder each, and return the folders.
 
@@ -33,18 +40,21 @@ def write_cohort(
         cases: how many, 1 or more.
         spacing: edge of the cubic voxels in mm, 0.5 to 6; 1 gives BraTS's 240×240×155.
         seed: 0 or more.
-        site: "A" or "B", two sets of scanner settings and of cases.
+        site: "A" or "B", two sets of scanner settings and of cases; or "R", where each case has its own.
         workers: number of processes; by default the cores that this process may use.
+        randomisation: how wide site R is drawn; None for the default.
 
     Raises:
         UserError: a setting is out of its range, or `out` holds cases that are not of this cohort.
     """
     _check(out, cases, spacing, seed, site, workers)
+    if randomisation is not None and site != RANDOMISED:
+        raise UserError(f"a randomisation is for site {RANDOMISED}, and this is site {site}")
     keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     template = load_template()
     templates = {s: template.smoothed(s) for s in {float(spacing), GROWTH_SPACING_MM}}
-    write = partial(_write_subject, out, float(spacing), seed, site)
+    write = partial(_write_subject, out, float(spacing), seed, site, randomisation)
     numbers = range(1, cases + 1)
     workers = min(workers or available_cores(), cases)
     if workers == 1:
@@ -57,8 +67,8 @@ def write_cohort(
 
 
 def _check(out: Path, cases: int, spacing: float, seed: int, site: str, workers: int | None) -> None:
-    if site not in SITES:
-        raise UserError(f"--site {site}: no such site; {nearest(site, SITES)}")
+    if site not in FIRST_CASE:
+        raise UserError(f"--site {site}: no such site; {nearest(site, FIRST_CASE)}")
     if cases < 1 or seed < 0:
         raise UserError(f"--cases {cases} --seed {seed}: give at least 1 case and a seed of 0 or more")
     if not 0.5 <= spacing <= 6:
@@ -81,11 +91,13 @@ def _set_templates(templates: dict[float, Template]) -> None:
     _templates.update(templates)
 
 
-def _write_subject(out: Path, spacing: float, seed: int, site: str, number: int) -> Path:
+def _write_subject(
+    out: Path, spacing: float, seed: int, site: str, randomisation: Randomisation | None, number: int
+) -> Path:
     """Write one case in LPS with BraTS's origin; uncompressed, since gzip's bytes depend on the system's zlib."""
     folder = out / case_name(site, number)
     folder.mkdir(exist_ok=True)
-    for kind, values in make_subject(_templates, spacing, seed, site, number).items():
+    for kind, values in make_subject(_templates, spacing, seed, site, number, randomisation).items():
         affine = np.diag([-spacing, -spacing, spacing, 1.0])
         affine[1, 3] = spacing * (values.shape[1] - 1)
         image = nib.Nifti1Image(values, affine)

@@ -1,0 +1,78 @@
+"""Random grey levels by tissue, in place of physics (Billot et al. 2023; Zalevskyi et al. 2024, arXiv 2403.15103).
+
+Only what any radiologist would say of a sequence is kept: fluid is dark in FLAIR and bright in T2, what enhances is
+bright in T1ce, oedema is bright in T2 and FLAIR.
+"""
+
+import numpy as np
+
+from crossmodal.phantom.randomised.settings import log_uniform
+
+# Lowest and highest level of each compartment, relative to white matter.
+LEVELS = {
+    "t1": {
+        "wm": (1.0, 1.0),
+        "gm": (0.60, 1.0),
+        "deep": (0.70, 1.05),
+        "csf": (0.10, 0.55),
+        "necrosis": (0.25, 0.90),
+        "non_enhancing": (0.35, 0.92),
+        "oedema": (0.50, 0.95),
+        "enhancing": (0.45, 1.05),
+        "vessel": (0.30, 1.60),
+        "dura": (0.30, 1.20),
+        "choroid": (0.40, 0.95),
+        "lesion": (0.55, 0.95),
+        "blood": (1.00, 1.90),
+    },
+    "t1ce": {
+        "wm": (1.0, 1.0),
+        "gm": (0.65, 1.1),
+        "deep": (0.70, 1.1),
+        "csf": (0.10, 0.60),
+        "necrosis": (0.25, 1.00),
+        "non_enhancing": (0.35, 0.95),
+        "oedema": (0.50, 0.97),
+        "enhancing": (1.15, 2.80),
+        "vessel": (1.20, 3.50),
+        "dura": (1.10, 3.00),
+        "choroid": (1.10, 2.60),
+        "lesion": (0.60, 0.97),
+        "blood": (0.90, 1.90),
+    },
+    "t2": {
+        "wm": (1.0, 1.0),
+        "gm": (1.05, 1.7),
+        "deep": (0.80, 1.4),
+        "csf": (2.00, 5.50),
+        "necrosis": (1.30, 4.80),
+        "non_enhancing": (1.30, 3.50),
+        "oedema": (1.35, 3.30),
+        "enhancing": (1.15, 3.00),
+        "vessel": (0.15, 1.00),
+        "dura": (0.20, 0.90),
+        "choroid": (1.50, 4.00),
+        "lesion": (1.20, 2.60),
+        "blood": (0.50, 2.50),
+    },
+    "flair": {
+        "wm": (1.0, 1.0),
+        "gm": (0.95, 1.5),
+        "deep": (0.80, 1.3),
+        "csf": (0.08, 0.55),
+        "necrosis": (0.50, 3.00),
+        "non_enhancing": (1.20, 3.00),
+        "oedema": (1.40, 3.20),
+        "enhancing": (1.20, 3.00),
+        "vessel": (0.15, 1.20),
+        "dura": (0.30, 1.60),
+        "choroid": (0.60, 1.90),
+        "lesion": (1.25, 2.60),
+        "blood": (0.60, 2.50),
+    },
+}
+
+
+def draw_levels(rng: np.random.Generator, modality: str, width: float) -> dict[str, float]:
+    """A grey level for each compartment of one sequence, white matter's being 1."""
+    return {name: log_uniform(rng, width, *limits) for name, limits in LEVELS[modality].items()}
