@@ -139,9 +139,11 @@ def _finding(row) -> str:
     """What a row may claim over patients and trainings; see the constants."""
     if np.isnan(row.p_trainings):
         return TOO_FEW
-    if row.p_trainings_holm < SIGNIFICANT and (row.trainings_ci_low > 0 or row.trainings_ci_high < 0):
+    if row.p_within_margin < SIGNIFICANT:
+        return EQUIVALENT
+    if row.p_trainings_holm < SIGNIFICANT:
         return GAIN if row.dice_gain > 0 else LOSS
-    return EQUIVALENT if row.p_within_margin < SIGNIFICANT else NOT_SHOWN
+    return NOT_SHOWN
 
 
 def finding_words(row) -> str:

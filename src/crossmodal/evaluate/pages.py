@@ -135,10 +135,10 @@ def comparison_page(cohort: str, rows: pd.DataFrame, empties: str) -> render.Tab
     return render.Table(
         f"{cohort}: comparisons",
         f"Gain in Dice over the same n patients. {OVER_BOTH}; with fewer than {FEWEST} trainings of each there is "
-        "none, and nothing is claimed. Trainings, SD between trainings: of the method / of what it is compared with. p: "
-        f"Holm-adjusted over all comparisons of the cohort and region (family size: {families}). Within ±{margin:g}: "
-        "equivalent for this margin (two one-sided tests). These networks alone: what patients alone say of the "
-        f"networks that were trained, not of the method ({OVER_PATIENTS}; Wilcoxon signed-rank test, Holm). "
+        "none, and nothing is claimed. Trainings, SD between trainings: of the method / of what it is compared with. "
+        f"p: Holm-adjusted over all comparisons of the cohort and region (family size: {families}). Within "
+        f"±{margin:g}: equivalent for this margin (two one-sided tests). These networks alone: what patients alone say "
+        f"of the networks that were trained, not of the method ({OVER_PATIENTS}; Wilcoxon signed-rank test, Holm). "
         f"Gap recovered: (method − {STUDENT}) / ({TEACHER} − {STUDENT}), interval over patients alone.",
         [
             *("Modalities", "Region", "Method", "Against", "n", "Trainings", "Gain", "p", "Finding"),

@@ -201,5 +201,7 @@ class Results:
             table = table[(table.baseline == STUDENT) & (table.cohort == self.cohort)].dropna(subset=["dice_gain"])
         if table.empty:
             raise MissingDataError("no method is compared with the student alone: it takes both in one experiment.")
+        if "finding" not in table:
+            raise MissingDataError("tables/comparisons.csv is of an earlier version: run `crossmodal tables` again.")
         wanted = (table.method == method) | (method is None)
         return table[wanted & ((table.modalities == subset) | (subset is None))]

@@ -92,13 +92,13 @@ def wilcoxon_p(differences: np.ndarray) -> tuple[float, str]:
         differences: one paired difference a patient, shape (patients,).
     """
     differences = np.round(np.asarray(differences, dtype=float), DIGITS)
-    unequal = np.count_nonzero(differences)
+    unequal = differences[differences != 0]
     if not differences.size:
         return np.nan, "no pair of patients"
-    if not unequal:
+    if not unequal.size:
         return 1.0, "no difference in any patient"
-    p = float(stats.wilcoxon(differences).pvalue)
-    return p, f"too few unequal pairs for p < 0.05: {unequal}" if unequal < 6 else ""
+    p = float(stats.wilcoxon(unequal).pvalue)
+    return p, f"too few unequal pairs for p < 0.05: {unequal.size}" if unequal.size < 6 else ""
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

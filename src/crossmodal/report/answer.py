@@ -4,7 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from crossmodal.evaluate.comparisons import EQUIVALENT, GAIN, LOSS, TOO_FEW
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.summary import dice_with_interval
 from crossmodal.experiment.runs import STUDENT
 from crossmodal.report.facts import folds, network, seeds, training
 from crossmodal.wording import (
@@ -18,8 +20,7 @@ from crossmodal.wording import (
     plural,
 )
 
-NO_DIFFERENCE = 0.0005  # in Dice: smaller ones vanish in three decimals
-SIGNIFICANT = 0.05
+NUMBERS = {1: "One training", 2: "Two trainings"}
 
 
 def title(results: Results) -> str:
@@ -56,55 +57,67 @@ def answer(results: Results) -> dict[str, Any]:
             raise MissingDataError(f"{who} compared with the student alone.")
     except MissingDataError as error:
         return {"verdict": "No comparison with the student alone.", "text": str(error), "regions": means(results)}
-    signs = {row.region: clear_sign(row) for row in table.itertuples()}
-    words = "Too few cases for an interval." if table.ci_low.isna().all() else verdict(signs)
-    if results.is_phantom and table.ci_low.notna().any():
+    words = verdict(table)
+    if results.is_phantom:
         words = f"On the phantom: {words[0].lower()}{words[1:]}"
-    regions = [region_gain(row) for row in table.itertuples()]
-    return {"verdict": words, "text": explain(results, table), "regions": regions}
+    return {"verdict": words, "text": explain(results, table), "regions": list(map(region_gain, table.itertuples()))}
 
 
-def verdict(signs: dict[str, int]) -> str:
-    """Whether the method helps, from the sign of its gain in each region (`clear_sign`)."""
-    better, worse, rest = ([region for region, sign in signs.items() if sign == wanted] for wanted in (1, -1, 0))
+def verdict(table: pd.DataFrame) -> str:
+    """Whether the method helps: no more than the findings of its rows of comparisons.csv allow, a row a region."""
+    if (table.finding == TOO_FEW).any():
+        if table.n.max() < 2:
+            return "Too few cases for an interval."
+        count = int(table[["n_trainings", "n_trainings_baseline"]].min(axis=None))
+        return f"{NUMBERS.get(count, count)} of each: another training could turn this around."
+    better, worse = (list(table.region[table.finding == finding]) for finding in (GAIN, LOSS))
+    rest = list(table.region[~table.finding.isin([GAIN, LOSS])])
     if better and worse:
         return f"It raises Dice for {enumerate_words(better)} and lowers it for {enumerate_words(worse)}."
     if better:
         return f"Yes, for {enumerate_words(better)}" + (f"; not shown for {enumerate_words(rest)}." if rest else ".")
-    return f"No: it lowers Dice for {enumerate_words(worse)}." if worse else "A gain is not shown."
+    if worse:
+        return f"No: it lowers Dice for {enumerate_words(worse)}."
+    if (table.finding == EQUIVALENT).all():
+        return f"It makes no difference: within ±{table.margin.iloc[0]:g} Dice for {enumerate_words(rest)}."
+    most = [f"{number(row.trainings_ci_high, sign=True)} for {row.region}" for row in table.itertuples()]
+    return f"A gain is not shown: at most {enumerate_words(most)}."
 
 
 def explain(results: Results, table: pd.DataFrame) -> str:
-    """What the gains are of, on how many patients or phantoms, and what else was compared."""
+    """What the gains are of, on how many patients or phantoms and trainings, and what else was compared."""
+    counts = sorted({*table.n_trainings, *table.n_trainings_baseline})
+    trained = f"{' or '.join(map(str, counts))} {'training' if counts == [1] else 'trainings'} of each"
     text = (
         f"Gain in Dice of {method_label(results.focus_method)} over the student alone, both given "
         f"{modalities_label(results.focus_subset)}, on {plural(int(table.n.max()), f'held-out {results.unit}')} "
-        f"of {results.cohort}{'; 95% intervals' if table.ci_low.notna().any() else ''}."
+        f"of {results.cohort}; {trained}."
     )
+    if (table.finding != TOO_FEW).all():
+        text += f" 95% intervals are over {results.unit}s and trainings."
+    text += training_noise(table)
     others = len(results.roles.compared) - 1
     return text + (f" {plural(others, 'more method')}: see the tables." if others > 0 else "")
 
 
+def training_noise(table: pd.DataFrame) -> str:
+    """By how much two trainings of one method differ, where it is known."""
+    known = table.set_index("region")[["sd_trainings", "sd_trainings_baseline"]].max(axis=1).dropna()
+    listed = enumerate_words([f"{number(sd)} in {region}" for region, sd in known.items()])
+    return f" The mean Dice of trainings of one method differs by an SD of up to {listed}." if len(known) else ""
+
+
 def region_gain(row: Any) -> dict[str, str]:
     """One region of the answer: the gain, its interval, the corrected p-value and the share of the gap recovered."""
-    # One case has a difference, and nothing that could be said of others.
-    p, gap = (row.p_holm, row.gap_recovered) if pd.notna(row.ci_low) else (None, None)
-    return {
-        "region": row.region,
-        "value": number(row.dice_gain, sign=True),
-        "interval": interval(row.ci_low, row.ci_high, sign=True),
-        "p": "" if pd.isna(p) else f"p = {p_value(p)} (Holm)".replace("= <", "< "),
-        "gap": "" if pd.isna(gap) else f"{percent(gap)} of the gap to the teacher",
+    found = {"region": row.region, "value": number(row.dice_gain, sign=True), "interval": "", "p": "", "gap": ""}
+    if row.finding == TOO_FEW:
+        of_networks = interval(row.ci_low, row.ci_high, sign=True)
+        return found | {"p": f"these networks alone: {of_networks}" if of_networks else ""}
+    return found | {
+        "interval": interval(row.trainings_ci_low, row.trainings_ci_high, sign=True),
+        "p": f"p = {p_value(row.p_trainings_holm)} (Holm)".replace("= <", "< "),
+        "gap": "" if pd.isna(row.gap_recovered) else f"{percent(row.gap_recovered)} of the gap to the teacher",
     }
-
-
-def clear_sign(row: Any) -> int:
-    """1 for a gain, -1 for a loss, 0 where the interval holds zero, the corrected p-value is 0.05 or more, or the
-    difference vanishes in three decimals."""
-    unclear = pd.isna(row.ci_low) or (pd.notna(row.p_holm) and row.p_holm >= SIGNIFICANT)
-    if unclear or abs(row.dice_gain) < NO_DIFFERENCE:
-        return 0
-    return 1 if row.ci_low > 0 else -1 if row.ci_high < 0 else 0
 
 
 def means(results: Results) -> list[dict[str, str]]:
@@ -117,8 +130,8 @@ def means(results: Results) -> list[dict[str, str]]:
     return [
         {
             "region": row.region,
-            "value": number(row.dice_mean),
-            "interval": interval(row.dice_ci_low, row.dice_ci_high),
+            "value": dice_with_interval(row),
+            "interval": "",
             "p": f"mean Dice, {method_label(method)}",
             "gap": "",
         }

@@ -11,10 +11,12 @@ from crossmodal.wording import enumerate_words, method_label, modalities_label, 
 NAMED_SUBSETS = 6  # more of them are counted, not listed
 EVALUATION = (
     "Predictions in native geometry were scored for whole tumour (WT), tumour core (TC) and enhancing tumour (ET) "
-    "with Dice and the 95th percentile of the Hausdorff distance (HD95), by the BraTS convention for empty regions. "
+    "with Dice, normalised surface Dice at 1 mm (NSD), the 95th percentile of the Hausdorff distance (HD95) and "
+    "lesion-wise scores, by the BraTS convention for empty regions. "
     "Scores of a case were averaged over seeds and folds, then over a patient's cases, before any statistic, so no "
-    "patient counts twice. Intervals are bootstrap 95% intervals over patients; gains are paired and tested with the "
-    "Wilcoxon signed-rank test, corrected after Holm over all comparisons within a cohort and region."
+    "patient counts twice. Gains are differences between the same patients. Their 95% intervals and p values hold over "
+    "patients and trainings (variances of both added, Satterthwaite's degrees of freedom), p corrected after Holm over "
+    "all comparisons within a cohort and region; with fewer than three trainings of each method none is given."
 )
 
 

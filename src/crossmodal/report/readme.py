@@ -6,11 +6,14 @@ from pathlib import Path
 
 from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
+from crossmodal.evaluate.comparisons import TOO_FEW
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.summary import dice_with_interval
+from crossmodal.evaluate.trainings import FEWEST
 from crossmodal.figures import draw_one
 from crossmodal.files import atomic_path, replace_between
 from crossmodal.report.facts import folds, network, seeds, training
-from crossmodal.wording import estimate, method_label, modalities_label, number, plural
+from crossmodal.wording import estimate, method_label, modalities_label, plural
 
 MARKER = "results"
 FIGURE = "dice_by_method"
@@ -44,14 +47,23 @@ def block(results: Results, image: str) -> str:
     made_by = (
         f"`{results.name}`: {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}, "
         f"budget `{config.budget}` ({training(config.budget_settings)}), {network(config)}; "
-        f"{seeds(config)}, {folds(config)}. Mean Dice with 95% interval; gain: paired difference to the "
-        "student alone."
+        f"{seeds(config)}, {folds(config)}. Mean Dice and gain over the student alone, with 95% intervals over "
+        f"{results.unit}s and trainings; *: over {results.unit}s alone. {claim(results)}"
     )
     phantom = "**Phantom run: simulated images, no patients.** " if results.is_phantom else ""
     heads = ["Method", "Given", *REGIONS, *(f"Gain {region}" for region in REGIONS)]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *rows(results)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"\n{image}\n\n{phantom}{made_by}\n\n{table}\n\n"
+
+
+def claim(results: Results) -> str:
+    """What the gains may be taken for."""
+    try:
+        few = (results.gains().finding == TOO_FEW).any()
+    except MissingDataError:
+        few = False
+    return f"With fewer than {FEWEST} trainings of each method no gain is claimed." if few else ""
 
 
 def rows(results: Results) -> list[list[str]]:
@@ -63,17 +75,19 @@ def rows(results: Results) -> list[list[str]]:
             if once and subset != subsets[-1]:
                 continue
             own = results.at(summary, method, subset).set_index("region")
-            means = own[["dice_mean", "dice_ci_low", "dice_ci_high"]].reindex(REGIONS)
-            dice = [estimate(*row) if row[0] == row[0] else "" for row in means.itertuples(index=False)]
+            dice = [dice_with_interval(row) if row.n > 0 else "" for row in own.reindex(REGIONS).itertuples()]
             gains = [""] * len(REGIONS) if once and len(subsets) > 1 else gains_of(results, method, subset)
             found.append([method_label(method), modalities_label(own.modalities.iloc[0]), *dice, *gains])
     return found
 
 
 def gains_of(results: Results, method: str, subset: str) -> list[str]:
-    """The gain over the student alone in each region, empty where there is none."""
+    """The gain over the student alone in each region with its interval, empty where there is none."""
     try:
-        gains = results.gains(method, subset).set_index("region").dice_gain
+        gains = {row.region: row for row in results.gains(method, subset).itertuples()}
     except MissingDataError:
         gains = {}
-    return [number(gains[region], sign=True) if region in gains else "" for region in REGIONS]
+    return [
+        estimate(row.dice_gain, row.trainings_ci_low, row.trainings_ci_high, sign=True) if row else ""
+        for row in map(gains.get, REGIONS)
+    ]

@@ -3,11 +3,12 @@
 import pandas as pd
 
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.trainings import FEWEST
 from crossmodal.experiment.runs import STUDENT, TEACHER
 from crossmodal.wording import enumerate_words, method_label, plural
 
 MOST_WARNINGS = 20
-FEW_CASES, FEW_SEEDS = 30, 3
+FEW_CASES = 30
 
 
 def warnings(results: Results) -> list[str]:
@@ -49,10 +50,10 @@ def limits(results: Results) -> list[str]:
             f"The budget {config.budget} trains far shorter than nnU-Net's 1000 epochs of 250 steps, and on a "
             "smaller network where the table above says so: a method's rank may change with full training."
         )
-    if len(config.seeds) < FEW_SEEDS:
+    if len(config.seeds) * len(config.folds) < FEWEST:
         found.append(
-            f"{plural(len(config.seeds), 'seed')}: intervals are over patients and do not hold the spread between "
-            "trainings."
+            f"{plural(len(config.seeds), 'seed')}: with so few trainings of a method nothing is claimed; intervals are "
+            "of these networks alone."
         )
     try:
         if (cases := results.count()) < FEW_CASES:

@@ -7,7 +7,10 @@ import pandas as pd
 
 from crossmodal import wording
 from crossmodal.domain import REGIONS
+from crossmodal.evaluate.comparisons import finding_words
 from crossmodal.evaluate.results import Results
+from crossmodal.evaluate.summary import dice_with_interval
+from crossmodal.evaluate.trainings import FEWEST
 from crossmodal.wording import MISSING, method_label, modalities_label
 
 Cell = dict[str, Any]
@@ -44,7 +47,7 @@ def result_tables(results: Results) -> list[dict[str, Any]]:
     found = []
     if not summary.empty:
         found.append(dice_table(summary, results.unit))
-    if not comparisons.empty:
+    if "finding" in comparisons and not comparisons.empty:
         found.append(gain_table(comparisons, results.seeing_all(comparisons.method.unique())))
     if not summary.empty:
         found.append(metrics_table(summary))
@@ -68,8 +71,9 @@ def dice_table(summary: pd.DataFrame, unit: str) -> dict[str, Any]:
     """Mean Dice and interval, one row for each cohort, method and subset; `unit`: patient or phantom."""
     rows = [[*head, *map(dice_cell, regions.itertuples())] for head, regions in by_network(summary)]
     caption = (
-        f"Mean Dice and bootstrap 95% interval over held-out {unit}s (visits, seeds and folds of each averaged "
-        "first). Dice is 1 where region and prediction are both empty, 0 where one is."
+        f"Mean Dice and 95% interval over held-out {unit}s and trainings (visits, seeds and folds of each averaged "
+        f"first). *: over {unit}s alone, from fewer than {FEWEST} trainings. Dice is 1 where region and prediction are "
+        "both empty, 0 where one is."
     )
     caption += empties(summary) + " Every case: tables/per_case.csv."
     return page_table("dice", "Dice", ["Cohort", "Method", "Given", "n", *REGIONS], rows, caption)
@@ -108,7 +112,7 @@ def by_network(summary: pd.DataFrame) -> Iterator[tuple[list[Cell], pd.DataFrame
 
 def dice_cell(row: Any) -> Cell:
     """0.853 (0.812 to 0.889), sorted by the mean."""
-    return numeric(row.dice_mean, wording.estimate(row.dice_mean, row.dice_ci_low, row.dice_ci_high))
+    return numeric(row.dice_mean, dice_with_interval(row))
 
 
 def empties(summary: pd.DataFrame) -> str:
@@ -122,22 +126,29 @@ def empties(summary: pd.DataFrame) -> str:
 
 def gain_table(comparisons: pd.DataFrame, seeing_all: str) -> dict[str, Any]:
     """comparisons.csv as it is; `seeing_all`: which methods are given more than the student (`Results.seeing_all`)."""
-    headings = ["Cohort", "Given", "Region", "Method", "Against", "Cases", "Gain in Dice", "95% interval"]
-    headings += ["p (Wilcoxon)", "p (Holm)", "Gap recovered"]
+    headings = ["Cohort", "Given", "Region", "Method", "Against", "Cases", "Trainings", "Gain in Dice", "95% interval"]
+    headings += ["p (Holm)", "Finding", "SD between trainings", "These networks alone", "Gap recovered"]
     rows = [
         [
             *(cell(r.cohort), cell(modalities_label(r.modalities)), cell(r.region)),
-            *(*methods(r.method, r.baseline), number(r.n, 0)),
+            *(*methods(r.method, r.baseline), number(r.n, 0), cell(f"{r.n_trainings} / {r.n_trainings_baseline}")),
             numeric(r.dice_gain, wording.number(r.dice_gain, sign=True)),
+            numeric(r.trainings_ci_low, wording.interval(r.trainings_ci_low, r.trainings_ci_high, sign=True)),
+            numeric(r.p_trainings_holm, wording.p_value(r.p_trainings_holm)),
+            cell(finding_words(r)),
+            cell(f"{wording.number(r.sd_trainings)} / {wording.number(r.sd_trainings_baseline)}"),
             numeric(r.ci_low, wording.interval(r.ci_low, r.ci_high, sign=True)),
-            *(numeric(p, wording.p_value(p)) for p in (r.p_wilcoxon, r.p_holm)),
             numeric(r.gap_recovered, wording.percent(r.gap_recovered)),
         ]
         for r in comparisons.itertuples()
     ]
     caption = (
-        f"Paired differences in Dice{seeing_all}. Gap recovered: (method − student) over (teacher − student); empty "
-        "where the teacher is not above the student. Holm's correction covers all comparisons of one cohort and region."
+        f"Differences in Dice between the same patients{seeing_all}. Interval and p are over patients and trainings, "
+        f"Holm's correction over all comparisons of one cohort and region; with fewer than {FEWEST} trainings of each "
+        f"nothing is claimed. Within ±{comparisons.margin.iloc[0]:g}: equivalent for this margin. Trainings, SD "
+        "between trainings: of the method / of what it is compared with. These networks alone: interval over patients, "
+        "which says nothing of another training. Gap recovered: (method − student) over (teacher − student); empty "
+        "where the teacher is not above the student."
     )
     return page_table("gain", "Paired comparisons", headings, rows, caption)
 
