@@ -59,8 +59,8 @@ class Phantom(Given):
     """Voxel size in mm."""
     seed: Number = 2023
     """Seed of the cohort."""
-    site: Literal["A", "B"] = "A"
-    """Which of two scanners."""
+    site: Literal["A", "B", "R"] = "A"
+    """Scanner A or B, or R: everything is drawn anew for each case."""
     folder: Annotated[str | None, Null] = None
     """Where it is written; null for .cache/phantom-<settings>. The demo's lies in data/, which data.dvc pins."""
 
