@@ -10,7 +10,8 @@ import yaml
 
 from crossmodal.errors import UserError
 from crossmodal.report import PICTURES_BYTES, fit, write_report
-from crossmodal.wording import estimate, interval, number
+from crossmodal.report.tables import metrics_table
+from crossmodal.wording import MISSING, estimate, interval, number
 
 
 def words_of(page):
@@ -37,6 +38,17 @@ def test_the_answer_is_that_of_the_table(experiment):
         gain = f"{number(row.dice_gain, sign=True)} {interval(row.ci_low, row.ci_high, sign=True)}"
         assert f"{region} {gain} p = 0.012 (Holm)" in words
     assert "On the phantom: yes, for WT, TC and ET." in words
+
+
+def test_nsd_is_shown_and_a_dash_where_an_earlier_version_scored(experiment):
+    summary = pd.read_csv(experiment / "tables" / "summary.csv")
+    for table, text in (
+        (summary.assign(nsd_1mm_mean=0.4321), "0.432"),
+        (summary.drop(columns="nsd_1mm_mean", errors="ignore"), MISSING),
+    ):
+        shown = metrics_table(table)
+        places = [shown["headings"].index(f"{region} NSD 1 mm") for region in ("WT", "TC", "ET")]
+        assert {row[place]["text"] for row in shown["rows"] for place in places} == {text}
 
 
 def test_a_second_upper_bound_is_in_every_table(experiment):
