@@ -8,12 +8,11 @@ from crossmodal.domain import ALL, MODALITIES, REGIONS, all_subsets
 from crossmodal.errors import UserError
 from crossmodal.evaluate import render
 from crossmodal.evaluate.comparisons import MARGIN, compare, finding_words
-from crossmodal.evaluate.per_case import held_out, read_per_case, write_table
+from crossmodal.evaluate.per_case import config_of, held_out, per_case_file, read_per_case, write_table
 from crossmodal.evaluate.score import SMALLEST_ET_MM3
 from crossmodal.evaluate.statistics import RESAMPLES
 from crossmodal.evaluate.summary import dice_with_interval, summarise
 from crossmodal.evaluate.trainings import FEWEST
-from crossmodal.experiment.config import read_resolved
 from crossmodal.experiment.runs import STUDENT, TEACHER, Roles
 from crossmodal.files import write_text
 from crossmodal.wording import estimate, interval, number, p_value, percent_estimate
@@ -44,16 +43,10 @@ def write_tables(directory: Path, out: Path | None = None, resamples: int = RESA
     Raises:
         UserError: there is no per_case.csv, or it or the config is damaged.
     """
-    places = [directory / "tables" / "per_case.csv", directory / "per_case.csv"]
-    source = next((place for place in places if place.is_file()), None)
-    if source is None:
-        raise UserError(
-            f"{directory}: has neither tables/per_case.csv nor per_case.csv; run `crossmodal collect` first"
-        )
+    source = per_case_file(directory)
     out = out or source.parent
     per_case, notes = held_out(read_per_case(source))
-    config = (source.resolve().parents[1] if source.resolve().parent.name == "tables" else directory) / "config.yaml"
-    resolved = read_resolved(config) if config.is_file() else None
+    resolved = config_of(source)
     roles = Roles(per_case["method"].unique(), resolved.recipes if resolved else None)
     summary = summarise(per_case, resamples)
     comparisons = compare(per_case, resamples, roles, resolved.margin if resolved else MARGIN)

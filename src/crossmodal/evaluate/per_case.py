@@ -9,6 +9,7 @@ import pandas as pd
 from crossmodal.cohort.cases_csv import left_out
 from crossmodal.domain import REGIONS, all_subsets
 from crossmodal.errors import UserError
+from crossmodal.experiment.config import Resolved, read_resolved
 from crossmodal.files import atomic_path
 
 KEY = ["cohort", "case", "method", "modalities", "fold", "seed", "region"]
@@ -16,6 +17,23 @@ METRICS = ["dice", "dice_present", "hd95_mm", "lesion_dice", "lesion_hd95_mm", "
 OPTIONAL = ["nsd_1mm", "dice_et_postprocessed", "hd95_et_postprocessed_mm"]  # NaN in a table that lacks them
 SCORES = [*METRICS, *OPTIONAL]
 COLUMNS = [*KEY, *SCORES, "patient", "split"]
+
+
+def per_case_file(directory: Path) -> Path:
+    """The per_case.csv of an experiment or of a folder; raises UserError where neither is there."""
+    places = [directory / "tables" / "per_case.csv", directory / "per_case.csv"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(f"{directory}: has neither tables/per_case.csv nor per_case.csv; run `crossmodal collect` first")
+
+
+def config_of(per_case: Path) -> Resolved | None:
+    """The config.yaml of the experiment that a per_case.csv lies in, or beside it; None without one."""
+    experiment = per_case.resolve().parent
+    experiment = experiment.parent if experiment.name == "tables" else experiment
+    config = experiment / "config.yaml"
+    return read_resolved(config) if config.is_file() else None
 
 
 def read_per_case(path: Path) -> pd.DataFrame:

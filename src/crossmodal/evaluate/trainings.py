@@ -1,4 +1,4 @@
-"""Means and gains that hold over patients and over trainings: interval, p value, equivalence, variances.
+"""Means and gains that hold over patients and over trainings: interval, p value, equivalence.
 
 Two networks of one method differ when only the seed differs, and a test over patients alone takes that for an effect.
 Here trainings are a sample too. docs/evaluation.md has the simulations by which the procedure was chosen.
@@ -93,57 +93,3 @@ def over_folds(values: np.ndarray, patients: np.ndarray) -> Mean:
 def _square_of_mean(values: np.ndarray) -> float:
     """The squared standard error of a mean of independent values."""
     return float(np.round(values, DIGITS).var(ddof=1) / len(values))
-
-
-@dataclass(frozen=True)
-class Spread:
-    """What Dice varies by, as standard deviations: the inputs of a power calculation.
-
-    Attributes:
-        trainings: between trainings of one method, in the mean over very many patients.
-        patients: of the true gain, between patients.
-        residual: of one patient and training, what is left.
-    """
-
-    trainings: float
-    patients: float
-    residual: float
-
-    def of_gain(self, trainings: int, patients: int, gain: float = 0.0) -> Mean:
-        """A gain with the standard error that a study of this size expects.
-
-        Args:
-            trainings: of each of the two methods.
-            patients: that every training scores.
-            gain: the true one.
-        """
-        of_method = self.trainings**2 / trainings + self.residual**2 / (trainings * patients)
-        of_patients = (self.patients**2 + 2 * self.residual**2 / trainings) / patients
-        variance = 2 * of_method + of_patients
-        df = variance**2 / (2 * of_method**2 / (trainings - 1) + of_patients**2 / (patients - 1))
-        return Mean(gain, variance**0.5, df)
-
-    def power(self, gain: float, trainings: int, patients: int) -> float:
-        """The chance that a true gain is found: its 95% interval holds no zero (noncentral t distribution)."""
-        expected = self.of_gain(trainings, patients, gain)
-        bound = stats.t.ppf((1 + CONFIDENCE) / 2, expected.df)
-        shift = gain / expected.se
-        return float(stats.nct.sf(bound, expected.df, shift) + stats.nct.cdf(-bound, expected.df, shift))
-
-
-def spread(method: np.ndarray, baseline: np.ndarray) -> Spread:
-    """The variance components of two methods by the method of moments; a negative one is 0.
-
-    Args:
-        method, baseline: Dice of the same patients, each of shape (patients, trainings), two trainings or more.
-    """
-    patients = len(method)
-    residuals, between = [], []
-    for sample in (method, baseline):
-        left = sample - sample.mean(axis=0) - sample.mean(axis=1, keepdims=True) + sample.mean()
-        residuals.append((left**2).sum() / ((patients - 1) * (sample.shape[1] - 1)))
-        between.append(sample.mean(axis=0).var(ddof=1) - residuals[-1] / patients)
-    shared = sum(r / sample.shape[1] for r, sample in zip(residuals, (method, baseline), strict=True))
-    of_gain = (method.mean(axis=1) - baseline.mean(axis=1)).var(ddof=1) - shared
-    parts = np.maximum([np.mean(between), of_gain, np.mean(residuals)], 0) ** 0.5
-    return Spread(*map(float, parts))
