@@ -76,6 +76,18 @@ def with_value(value, dtype):
     return change
 
 
+def noise_around(voxels: np.ndarray) -> np.ndarray:
+    """The image with noise in the place of its background, as a scanner gives it."""
+    return np.where(voxels == 0, np.random.default_rng(0).integers(1, 30, voxels.shape, voxels.dtype), voxels)
+
+
+def head(voxels: np.ndarray) -> np.ndarray:
+    """The image with something in the place of most of its background."""
+    voxels = noise_around(voxels)
+    voxels[:, 0, 0] = voxels[:, 0, -1] = voxels[:, -1, 0] = voxels[:, -1, -1] = 0
+    return voxels
+
+
 def sheared(by: float) -> np.ndarray:
     """An affine with voxels of 1 mm and a second axis that leans to the first."""
     affine = np.eye(4)
@@ -165,7 +177,10 @@ BAD_FILES = {
     "NaN": (rewrite("t1", with_value(np.nan, np.float32)), "t1.nii.gz", "has 1 voxels that are NaN or infinite"),
     "infinite": (rewrite("t1", with_value(np.inf, np.float64)), "t1.nii.gz", "has 1 voxels that are NaN or infinite"),
     "absurd intensities": (rewrite("t1", with_value(3e38, np.float32)), "t1.nii.gz", "has intensities up to 3e.38"),
-    "all zero": (rewrite("t1ce", np.zeros_like), "t1ce.nii.gz", "t1ce is 0 everywhere"),
+    "background NaN": (rewrite("t1", lambda v: np.where(v == 0, np.nan, v)),
+        "t1.nii.gz", r"has a background that is NaN or infinite \(984 voxels\)"),
+    "all zero": (rewrite("t1ce", np.zeros_like), "t1ce.nii.gz", "has the same value everywhere"),
+    "all one value": (rewrite("t1ce", lambda v: np.full_like(v, 7)), "t1ce.nii.gz", "has the same value everywhere"),
     "the same file twice": (lambda r: shutil.copy(file_of(r, "t1ce"), file_of(r)), "t1ce", "t1ce and t1 are the same"),
     "labels of another release": (rewrite("seg", lambda v: np.where(v == 4, 3, v)),
         "seg.nii.gz", r"has labels \[3\], where brats2021 has 0, 1, 2, 4"),
@@ -227,7 +242,12 @@ WARNED = {
     "extra file": (lambda r: (r / CASE / "notes.txt").write_text(""), "notes.txt", "is an extra file"),
     "stray file": (lambda r: shutil.copy(file_of(r), r / "atlas.nii.gz"), "atlas.nii.gz", "outside every case folder"),
     "empty segmentation": (rewrite("seg", np.zeros_like), "seg.nii.gz", "is empty: no voxel of a tumour"),
-    "not skull-stripped": (rewrite("t1", lambda v: v + 7), CASE, r"is not skull-stripped.*\(t1\)"),
+    "background of 7": (rewrite("t1", lambda v: v + 7), "t1.nii.gz", "constant background that is not 0"),
+    "z-scored as a whole": (rewrite("t2", lambda v: (v - v.mean()) / v.std()),
+        "t2.nii.gz", "constant background that is not 0"),
+    "shifted by its header": (patch(112, real(1) + real(5)), "t1.nii", "constant background that is not 0"),
+    "no background": (rewrite("t1", noise_around), "t1.nii.gz", "has no background: the voxels in"),
+    "a head": (rewrite("t1", head), "t1.nii.gz", "has more than a brain"),
     "scaled by its header": (patch(112, real(1.5)), "t1.nii", "has intensities scaled by its header"),
     "no orientation": (patch(252, bytes(4)), "t1.nii", "has no orientation"),
     "two orientations": (patch(252, np.array([1, 1], "<i2").tobytes() + bytes(12) + real(9)),

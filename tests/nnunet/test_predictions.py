@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -93,6 +95,59 @@ def test_a_full_disk_leaves_no_segmentation_cut_short(
         assert [path.name for path in disk.iterdir()] == ["filler"]
     predictor.write(images, tmp_path / "seg.nii", None)
     assert nib.load(tmp_path / "seg.nii").shape == nib.load(images["t2"]).shape
+
+
+def changed(image: str, change: Callable[[np.ndarray], np.ndarray], out: Path) -> Path:
+    """A copy of a file with change(voxels)."""
+    original = nib.load(image)
+    nib.save(nib.Nifti1Image(change(np.asarray(original.dataobj).astype(np.float32)), original.affine), out)
+    return out
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_background_that_is_not_0_changes_no_prediction(
+    ending: str, model: Path, cases: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = changed(cases["t2"].iloc[0], lambda v: (v - v.mean()) / v.std(), tmp_path / f"t2{ending}")
+    before = path.read_bytes()
+    predictor = Predictor(model, None, CPU)
+    predictor.write({"t2": cases["t2"].iloc[0]}, tmp_path / "expected.nii.gz", None)
+    assert "warning" not in capsys.readouterr().err
+    predictor.write({"t2": path}, tmp_path / "found.nii.gz", None)
+    assert f"warning: {path}: has a constant background that is not 0; nothing to do" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    expected, found = (nib.load(tmp_path / f"{name}.nii.gz").get_fdata() for name in ("expected", "found"))
+    assert np.mean(found != expected) < 1e-4  # float32 rounds the two images differently
+    assert len(np.unique(expected)) > 1
+
+
+def test_an_image_without_a_background_is_predicted_with_a_warning(
+    model: Path, cases: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0)
+    path = changed(cases["t2"].iloc[0], lambda v: v + noise.integers(1, 30, v.shape, np.int16), tmp_path / "t2.nii")
+    Predictor(model, None, CPU).write({"t2": path}, tmp_path / "seg.nii.gz", None)
+    assert f"warning: {path}: has no background: the voxels in its corners differ; strip" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: np.where(v == 0, np.nan, v), "has a background that is NaN or infinite"),
+        (lambda v: np.where(v == v.max(), np.inf, v), "has 1 voxels that are NaN or infinite"),
+        (lambda v: np.where(v == v.max(), 3e38, v), "has intensities up to 3e.38"),
+        (np.zeros_like, "has the same value everywhere"),
+        (np.ones_like, "has the same value everywhere"),
+    ],
+    ids=["background NaN", "infinite", "absurd", "0 everywhere", "1 everywhere"],
+)
+def test_an_image_that_nothing_can_be_made_of_is_refused(
+    change: Callable, message: str, model: Path, cases: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = changed(cases["t2"].iloc[0], change, tmp_path / "t2.nii")
+    with pytest.raises(UserError, match=f"{re.escape(str(path))}: {message}.*; "):
+        Predictor(model, None, CPU).write({"t2": path}, tmp_path / "seg.nii.gz", None)
+    assert not (tmp_path / "seg.nii.gz").exists()
 
 
 @pytest.mark.parametrize("program", ["subprocess.Popen", "torch.nn.parallel.distributed.os.system"])

@@ -104,7 +104,7 @@ def check_duplicates(cases: Iterable[Case]) -> None:
         shared: dict[str, list[str]] = {}
         for modality in MODALITIES:
             facts = case.images.get(modality)
-            if facts and not facts.is_blank and owner.setdefault(facts.content, case.name) != case.name:
+            if facts and owner.setdefault(facts.content, case.name) != case.name:
                 shared.setdefault(owner[facts.content], []).append(modality)
         for other, modalities in shared.items():
             case.error(f"is a duplicate of {other} by content ({', '.join(modalities)})", "keep one of the two")
@@ -148,13 +148,9 @@ def _times(shape: tuple[int, ...]) -> str:
 def _check_images(case: Case) -> None:
     first: dict[str, str] = {}
     for modality, facts in case.images.items():
+        for problem, remedy in facts.remarks:
+            case.warn(problem, remedy, case.files[modality])
         twin = first.setdefault(facts.content, modality)
-        if facts.is_blank:
-            case.error(f"{modality} is 0 everywhere", "export this modality again", case.files[modality])
-        elif twin != modality:
+        if twin != modality:
             remedy = f"replace one by the right file (compare {case.files[twin]})"
             case.error(f"{modality} and {twin} are the same image", remedy, case.files[modality])
-    heads = [modality for modality, facts in case.images.items() if facts.looks_like_a_head]
-    if heads:
-        what = f"is not skull-stripped, or its background is not 0 ({', '.join(heads)})"
-        case.warn(what, "strip the skull (with HD-BET, for instance) and set the background to 0")

@@ -8,12 +8,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from crossmodal.cohort.headers import DOWNLOAD_AGAIN, WRITE_AGAIN, Header
+from crossmodal.cohort.background import remarks_on_background, require_finite
+from crossmodal.cohort.headers import DOWNLOAD_AGAIN, Header
 from crossmodal.cohort.problems import BadFileError
-
-LARGEST_INTENSITY = 1e9  # a damaged float can be this large, a scanner's value cannot
-# A brain has 1.4 to 2.0 litres; a head that is not skull-stripped has much more, or fills the volume.
-LARGEST_BRAIN_ML, LARGEST_BRAIN_SHARE = 2500, 0.75
 
 
 @dataclass(frozen=True)
@@ -21,16 +18,7 @@ class ImageFacts:
     """What was computed from one 3D image."""
 
     content: str  # digest of the intensities in RAS order: equal for a copy in another type, order or compression
-    brain_share: float  # voxels that are not 0, of all
-    brain_ml: float
-
-    @property
-    def is_blank(self) -> bool:
-        return self.brain_share == 0
-
-    @property
-    def looks_like_a_head(self) -> bool:
-        return self.brain_share > LARGEST_BRAIN_SHARE or self.brain_ml > LARGEST_BRAIN_ML
+    remarks: tuple[tuple[str, str], ...]  # (problem, remedy) of what deserves a warning
 
 
 def read_voxels(path: Path, header: Header) -> tuple[np.ndarray, str]:
@@ -83,15 +71,10 @@ def image_facts(voxels: np.ndarray, affine: np.ndarray) -> ImageFacts:
         affine: (4, 4), voxel indices to mm.
 
     Raises:
-        BadFileError: voxels that are NaN, infinite or beyond any scanner's range.
+        BadFileError: see `remarks_on_background`.
     """
-    _finite(voxels)
-    largest = max(-float(voxels.min()), float(voxels.max()))
-    if largest > LARGEST_INTENSITY:
-        raise BadFileError(f"has intensities up to {largest:.3g}, as damaged files have", DOWNLOAD_AGAIN)
-    filled = int(np.count_nonzero(voxels))
-    millilitres = filled * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    return ImageFacts(_content(voxels, affine), filled / voxels.size, millilitres)
+    remarks = remarks_on_background(voxels, abs(float(np.linalg.det(affine[:3, :3]))) / 1000)
+    return ImageFacts(_content(voxels, affine), tuple(remarks))
 
 
 def label_values(voxels: np.ndarray) -> frozenset[int]:
@@ -100,7 +83,7 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
     Raises:
         BadFileError: voxels that are not finite, or not whole numbers.
     """
-    _finite(voxels)
+    require_finite(voxels)
     drawn = voxels[voxels != 0]  # sort these alone: a tumour fills about 1% of the volume
     values = np.unique(drawn)
     broken = values[values != np.rint(values)]
@@ -108,12 +91,6 @@ def label_values(voxels: np.ndarray) -> frozenset[int]:
         what = f"has labels that are not whole numbers ({', '.join(f'{value:g}' for value in broken[:3])})"
         raise BadFileError(what, "resample the segmentation with nearest neighbour, or use the original")
     return frozenset(int(value) for value in values) | ({0} if drawn.size < voxels.size else set())
-
-
-def _finite(voxels: np.ndarray) -> None:
-    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
-        count = int(voxels.size - np.isfinite(voxels).sum())
-        raise BadFileError(f"has {count} voxels that are NaN or infinite", f"set them to 0, or {WRITE_AGAIN}")
 
 
 def _content(voxels: np.ndarray, affine: np.ndarray) -> str:

@@ -21,6 +21,7 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets import resi
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from crossmodal.cohort.background import sound_image
 from crossmodal.cohort.volumes import image_of
 from crossmodal.domain import MODALITIES, to_internal
 from crossmodal.errors import UserError, nearest
@@ -55,7 +56,7 @@ def build(cases: pd.DataFrame, out: Path, budget: Budget, backbone: str = "plain
         workers: processes that preprocess cases.
 
     Raises:
-        UserError: the backbone is unknown, there is no training case, or an image is missing.
+        UserError: the backbone is unknown, there is no training case, or an image is missing or cannot be used.
     """
     if backbone not in PLANNERS:
         raise UserError(f"--backbone {backbone}: no such backbone; {nearest(backbone, PLANNERS)}")
@@ -109,7 +110,8 @@ def _require_files(cases: pd.DataFrame) -> None:
 def _write_raw(train: pd.DataFrame, folder: Path) -> None:
     """Images as links to the cohort's files, labels written anew as 1 ED, 2 NCR, 3 ET.
 
-    Files in several formats, or volumes inside a 4D file, are written as .nii.gz instead of linked.
+    Files in several formats, or volumes inside a 4D file, are written as .nii.gz instead of linked; so are, in the
+    files' own format, images whose background is not 0.
     """
     for part in ("imagesTr", "labelsTr"):
         shutil.rmtree(folder / part, ignore_errors=True)
@@ -121,10 +123,12 @@ def _write_raw(train: pd.DataFrame, folder: Path) -> None:
         for channel, modality in enumerate(MODALITIES):
             source = getattr(row, modality)
             target = folder / "imagesTr" / f"{row.case}_{channel:04d}{ending}"
-            if linkable:
+            image = image_of(source)
+            sound = _with_zero_background(image, source)
+            if linkable and sound is image:
                 target.symlink_to(Path(source).resolve())
             else:
-                nib.save(image_of(source), target)
+                nib.save(sound, target)
         nib.save(_internal_labels(image_of(row.seg), row.release), folder / "labelsTr" / f"{row.case}{ending}")
     write_json(folder / "dataset.json", dataset_json(ending, len(train)))
 
@@ -132,6 +136,19 @@ def _write_raw(train: pd.DataFrame, folder: Path) -> None:
 def _ending(path: str) -> str | None:
     """The file ending, or None for a volume inside a 4D file (`file#channel`)."""
     return next((ending for ending in (".nii.gz", ".nii") if path.endswith(ending)), None)
+
+
+def _with_zero_background(image: nib.Nifti1Image, source: str) -> nib.Nifti1Image:
+    """The image as `sound_image` makes it; the image itself if nothing is to be changed."""
+    if image.dataobj[0, 0, 0] == 0:  # a background of another value begins in the first corner
+        return image
+    volume = np.asanyarray(image.dataobj)
+    changed = sound_image(volume, float(np.prod(image.header.get_zooms())) / 1000, source)
+    if changed is volume:
+        return image
+    header = image.header.copy()
+    header.set_data_dtype(changed.dtype)
+    return nib.Nifti1Image(changed, image.affine, header)
 
 
 def _internal_labels(segmentation: nib.Nifti1Image, release: str) -> nib.Nifti1Image:

@@ -17,6 +17,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import Tensor
 
+from crossmodal.cohort.background import sound_image
 from crossmodal.cohort.cases_csv import left_out
 from crossmodal.cohort.volumes import image_of
 from crossmodal.device import fix_arithmetic
@@ -103,7 +104,7 @@ class Predictor:
                 takes those that are there and is given zeros for the others.
 
         Raises:
-            UserError: a modality is missing.
+            UserError: a modality is missing, or an image cannot be used.
         """
         missing = [name for name in self.modalities if name not in images]
         if not images or (missing and not self.any_subset):
@@ -115,8 +116,9 @@ class Predictor:
         with tempfile.TemporaryDirectory() as scratch:
             data, properties = reader.read_images([_as_file(images[name], Path(scratch), name) for name in given])
         full = np.zeros((len(self.modalities), *data.shape[1:]), data.dtype)
+        voxel_ml = float(np.prod(properties["spacing"])) / 1000
         for volume, name in zip(data, given, strict=True):
-            full[self.modalities.index(name)] = volume
+            full[self.modalities.index(name)] = sound_image(volume, voxel_ml, images[name])
         preprocessor = self.configuration.preprocessor_class(verbose=False)
         arrays, _, properties = preprocessor.run_case_npy(
             full, None, properties, self.plans, self.configuration, self.dataset_json
@@ -142,7 +144,7 @@ class Predictor:
             release: release whose label values it uses; None for BraTS 1, 2, 4.
 
         Raises:
-            UserError: a modality is missing, or the file cannot be written whole.
+            UserError: a modality is missing, an image cannot be used, or the file cannot be written whole.
         """
         labels, properties = self.segment(images)
         theirs = np.zeros(NUMBER_OF_LABELS, np.uint8)
