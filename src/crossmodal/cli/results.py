@@ -1,4 +1,4 @@
-"""`crossmodal score`, `collect`, `tables`, `figure-data`, `figures`, `report` and `readme`."""
+"""`crossmodal score`, `collect`, `tables`, `power`, `compare`, `figure-data`, `figures`, `report` and `readme`."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from crossmodal.cli.app import app
+from crossmodal.errors import UserError
 
 
 @app.command("score")
@@ -52,6 +53,43 @@ def tables(
     notes = write_tables(directory, out)
     if notes:
         print(f"{len(notes)} notes on these tables are in notes.md", file=sys.stderr)
+
+
+@app.command("power")
+def power(
+    directory: Annotated[
+        Path | None, typer.Argument(help="Experiment or folder with per_case.csv; else what was measured on phantoms.")
+    ] = None,
+    gain: Annotated[
+        list[float] | None, typer.Option(min=0.001, max=1, help="A gain in Dice; 0.01, 0.02 and 0.05 by default.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option(min=3, help="Trainings of each method; 3, 5, 10 and 20 by default.")
+    ] = None,
+    power: Annotated[float, typer.Option(min=0.05, max=0.99, help="The chance to find the gain.")] = 0.8,
+    patients: Annotated[int | None, typer.Option(min=2, help="Show the power of so many patients instead.")] = None,
+    method: Annotated[str | None, typer.Option(help="All methods that are compared, pooled, by default.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="Compared with this method; student by default.")] = None,
+    modalities: Annotated[str | None, typer.Option(help="One subset; all of them, pooled, by default.")] = None,
+    cohort: Annotated[str | None, typer.Option(help="The first one by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write as well.")] = None,
+) -> None:
+    """How many seeds and patients a gain in Dice needs, from what Dice varied by (docs/study.md)."""
+    from crossmodal.cli.printing import show
+    from crossmodal.evaluate import study_size
+    from crossmodal.evaluate.per_case import write_table
+    from crossmodal.experiment.runs import STUDENT
+
+    if directory:
+        found = study_size.measured_spread(directory, cohort, method, baseline or STUDENT, modalities)
+    elif method or baseline or modalities:
+        raise UserError("--method, --baseline and --modalities choose from an experiment: give its folder")
+    else:
+        found = study_size.default_spread(cohort)
+    sizes = study_size.study_sizes(found, gain or study_size.GAINS, seeds or study_size.SEEDS, power, patients)
+    show(study_size.printed(found, sizes, patients))
+    if out:
+        write_table(sizes, out, digits=6)
 
 
 @app.command("figure-data")
