@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodal.cohort.background import zero_background
 from crossmodal.cohort.volumes import load_volume
 from crossmodal.domain import ED, ET, MODALITIES, NCR, to_internal
 from crossmodal.errors import UserError
@@ -48,7 +49,7 @@ def add_case(counts: dict, case: dict) -> None:
     for own, internal in to_internal(case["release"]).items():
         labels[np.rint(segmentation) == own] = internal
     for modality in MODALITIES:
-        raw, _ = load_volume(case[modality])
+        raw = zero_background(load_volume(case[modality])[0])
         brain = raw != 0
         original = normalise(raw, brain)
         means = class_mean(original, labels)

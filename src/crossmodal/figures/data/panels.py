@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 
+from crossmodal.cohort.background import zero_background
 from crossmodal.cohort.volumes import image_of
 from crossmodal.domain import MODALITIES, REGIONS, regions_of
 from crossmodal.errors import UserError
@@ -112,7 +113,8 @@ def cut(
     regions = regions_of(case.release)
     reference, spacing = load_canonical(case.seg)
     nested = nest(reference, regions)
-    images = {name: load_canonical(case[name])[0] for name in MODALITIES if name in first.subset.split("+")}
+    shown = [name for name in MODALITIES if name in first.subset.split("+")]
+    images = {name: zero_background(load_canonical(case[name])[0]) for name in shown}
     brain = np.any([image != 0 for image in images.values()], axis=0)
     index = int(np.argmax((nested if nested.any() else brain).sum(axis=(0, 1), dtype=int)))
     window = crop(brain, spacing)
