@@ -6,7 +6,9 @@ from typing import Any
 from crossmodal.errors import UserError
 
 
-def differences(found: Any, wanted: Any, key: str = "", added: bool = True) -> list[str]:
+def differences(
+    found: Any, wanted: Any, key: str = "", added: bool = True, where: tuple[str, str] = ("there", "now")
+) -> list[str]:
     """One line for each leaf that differs, e.g. "recipe.distill.0.weight: 1.0 there, 2.0 now".
 
     Args:
@@ -14,15 +16,17 @@ def differences(found: Any, wanted: Any, key: str = "", added: bool = True) -> l
         wanted: what is asked for now.
         key: under which both stand, for the lines.
         added: whether keys that `wanted` alone has count.
+        where: what the lines call the two.
     """
     if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
         found, wanted = dict(enumerate(found)), dict(enumerate(wanted))
     if isinstance(found, dict) and isinstance(wanted, dict):
         lines = []
         for name in dict.fromkeys([*found, *wanted] if added else found):
-            lines += differences(found.get(name), wanted.get(name), f"{key}.{name}" if key else str(name), added)
+            inner = f"{key}.{name}" if key else str(name)
+            lines += differences(found.get(name), wanted.get(name), inner, added, where)
         return lines
-    return [] if found == wanted else [f"{key}: {json.dumps(found)} there, {json.dumps(wanted)} now"]
+    return [] if found == wanted else [f"{key}: {json.dumps(found)} {where[0]}, {json.dumps(wanted)} {where[1]}"]
 
 
 def refuse_other(

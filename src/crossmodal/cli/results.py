@@ -92,6 +92,25 @@ def power(
         write_table(sizes, out, digits=6)
 
 
+@app.command("compare")
+def compare(
+    results_a: Annotated[Path, typer.Argument(help="Experiment A: config.yaml and tables/.")],
+    results_b: Annotated[Path, typer.Argument(help="Experiment B.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write compare.csv into.")] = None,
+) -> None:
+    """What differs between two experiments (config, data, versions, machine), and their Dice, paired by patient."""
+    from crossmodal.cli.printing import show
+    from crossmodal.evaluate import experiments
+    from crossmodal.evaluate.per_case import write_table
+
+    a, b = map(experiments.read_experiment, (results_a, results_b))
+    table, notes = experiments.compare_dice(a, b)
+    print(f"A: {results_a}\nB: {results_b}\n")
+    show(experiments.printed(a, b, table, notes))
+    if out:
+        write_table(table, out / "compare.csv", digits=6)
+
+
 @app.command("figure-data")
 def figure_data(
     config: Annotated[Path, typer.Option(help="The experiment's resolved config.yaml.")],

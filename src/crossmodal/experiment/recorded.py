@@ -30,7 +30,7 @@ def refuse_drift(experiment: Path) -> None:
     now = resolve(given, str(experiment / "config.yaml"), check_paths=False).plain()
     remedy = "Check out the commit that published it, or change the recipe or budget back."
     made = "by another version of this workflow"
-    refuse_other(_without_words(recorded), now, experiment, remedy, made, added=False)
+    refuse_other(without_words(recorded), now, experiment, remedy, made, added=False)
 
 
 def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
@@ -44,13 +44,13 @@ def refuse_mixture(resolved: Resolved, experiment: Path) -> None:
         UserError: listing each difference.
     """
     if (experiment / "config.yaml").exists():
-        found, wanted = _without_words(read_yaml(experiment / "config.yaml")), _without_words(resolved.plain())
+        found, wanted = without_words(read_yaml(experiment / "config.yaml")), without_words(resolved.plain())
         fixed_then, fixed_now = ({key: config.get(key) for key in FIXED} for config in (found, wanted))
         remedy = f"Give this run a name of its own (--config experiment=NAME), or delete {experiment}."
         refuse_other(fixed_then, fixed_now, experiment, remedy, "with another config")
 
 
-def _without_words(config: dict) -> dict:
+def without_words(config: dict) -> dict:
     """The config, changed: without what is for readers, since another title or citation is the same method."""
     for part in (config.get("budget_settings") or {}, *(config.get("recipes") or {}).values()):
         for words in FOR_READERS:
