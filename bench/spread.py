@@ -65,11 +65,19 @@ def of_options() -> list[dict]:
     ]
 
 
+def pooled(found: list[dict], what: str) -> dict:
+    """The SDs over all rows, as roots of mean squares; rows of one seed are not independent."""
+    table = pd.DataFrame(found)
+    sds = (table[["paired", "unpaired"]] ** 2).mean() ** 0.5
+    return {"what": what, "region": "all", "seeds": table["seeds"].min(), "r": np.nan} | sds.to_dict()
+
+
 def main(experiment: Path = Path("results/reference"), out: Path = DICE_SPREAD, pages: bool = True) -> None:
     """Measure, write the defaults, and print both tables. --no-pages leaves the Markdown pages alone."""
     cohorts = read_per_case(per_case_file(experiment))["cohort"].unique()
     write_table(pd.concat([measured_spread(experiment, cohort) for cohort in cohorts]), out, digits=4)
-    found = of_methods(experiment, "choi2023", "student", "t1ce+flair") + of_options()
+    methods, options = of_methods(experiment, "choi2023", "student", "t1ce+flair"), of_options()
+    found = [*methods, pooled(methods, "choi2023, student"), *options, pooled(options, "teacher, option and default")]
     cells = [
         [
             *(one["what"], one["region"], str(one["seeds"]), number(one["r"], 2)),

@@ -96,7 +96,7 @@ def test_a_method_that_sees_all_four_is_compared_on_each_subset(tmp_path):
 
 WRONG = {
     "one training": (dict(seeds=[0]), {}, "cannot be known from one training.*train more seeds.*give no folder"),
-    "one patient": (dict(patients=1), {}, "two trainings or more of each method must have scored the same patients"),
+    "one patient": (dict(patients=1), {}, "nor that between patients from one patient: it takes two or more"),
     "an unknown method": ({}, dict(method="choi"), "method 'choi' is not scored here: did you mean 'choi2023'"),
     "an unknown baseline": ({}, dict(baseline="x"), "method 'x' is not scored here: known: choi2023, student"),
     "a subset that was not run": ({}, dict(modalities="t2"), "a compared method are not both scored with t2"),
@@ -160,7 +160,11 @@ def test_the_command_prints_and_writes(tmp_path):
     assert "Patients needed to find a gain in Dice with a power of 80%" in text and "phantoms" in text
     assert "20 seeds" not in text
     table = pd.read_csv(out)
-    assert list(table.columns) == ["cohort", "region", "gain", "seeds", "patients", "power"] and len(table) == 3
+    assert list(table.columns) == ["cohort", "region", "sd_trainings", "gain", "seeds", "patients", "power"]
+    assert len(table) == 3
+    run("--gain", 0.02, "--seeds", 10, "--out", out, "--sd-trainings", 0.002)
+    surer = pd.read_csv(out)
+    assert (surer["sd_trainings"] == 0.002).all() and (surer["patients"] <= table["patients"]).all()
     own = run(experiment(tmp_path / "own"), "--patients", 40, "--power", 0.9)
     assert "with 40 patients" in own and "choi2023 against student with t1; 4 trainings of each" in own
     assert "cohort site (not recorded)" in own

@@ -68,6 +68,9 @@ def power(
     ] = None,
     power: Annotated[float, typer.Option(min=0.05, max=0.99, help="The chance to find the gain.")] = 0.8,
     patients: Annotated[int | None, typer.Option(min=2, help="Show the power of so many patients instead.")] = None,
+    sd_trainings: Annotated[
+        float | None, typer.Option(min=0, help="SD between trainings to plan for, in place of the measured one.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="All methods that are compared, pooled, by default.")] = None,
     baseline: Annotated[str | None, typer.Option(help="Compared with this method; student by default.")] = None,
     modalities: Annotated[str | None, typer.Option(help="One subset; all of them, pooled, by default.")] = None,
@@ -86,8 +89,9 @@ def power(
         raise UserError("--method, --baseline and --modalities choose from an experiment: give its folder")
     else:
         found = study_size.default_spread(cohort)
-    sizes = study_size.study_sizes(found, gain or study_size.GAINS, seeds or study_size.SEEDS, power, patients)
-    show(study_size.printed(found, sizes, patients))
+    gains, trainings = gain or study_size.GAINS, seeds or study_size.SEEDS
+    sizes = study_size.study_sizes(found, gains, trainings, power, patients, sd_trainings)
+    show(study_size.printed(found, sizes, patients, sd_trainings))
     if out:
         write_table(sizes, out, digits=6)
 

@@ -19,6 +19,7 @@ from crossmodal.wording import MISSING, estimate, number, percent, plural
 
 GAINS, SEEDS, POWER = (0.01, 0.02, 0.05), (3, 5, 10, 20), 0.8  # of the table that is shown by default
 MOST = 2000  # patients that are considered
+FEW_NAMES = 3  # more methods or subsets are counted, not named
 REMEDY = "train more seeds (`seeds:` in the config), or give no folder to use the SDs that were measured on phantoms"
 
 Network = tuple[str, str]  # method and the modalities that it sees
@@ -118,8 +119,8 @@ def _measured(wide: pd.DataFrame, pairs: list[tuple[Network, Network]], source: 
             found[pair] = both
     if not found:
         raise UserError(
-            f"{source}: the SD between trainings cannot be known from one training: two trainings or more of each "
-            f"method must have scored the same patients, two or more: {REMEDY}"
+            f"{source}: the SD between trainings cannot be known from one training, nor that between patients from one "
+            f"patient: it takes two or more of each method that scored the same two patients or more; {REMEDY}"
         )
     one = spread([tuple(both.arrays[0]) for both in found.values()])
     patients = min(len(both.of_patients) for both in found.values())
@@ -143,16 +144,21 @@ def _measured(wide: pd.DataFrame, pairs: list[tuple[Network, Network]], source: 
 
 def _words(pairs: list[tuple[Network, Network]]) -> str:
     """What was compared: names where there are few, else their number."""
-    methods, subsets = ({pair[k][k]: None for pair in pairs} for k in (0, 1))
-    shown = [
-        ", ".join(names) if len(names) <= 3 else plural(len(names), what)
-        for names, what in ((methods, "method"), (subsets, "subset"))
-    ]
-    return f"{shown[0]} against {pairs[0][1][0]} with {shown[1]}"
+    methods = list(dict.fromkeys(method for (method, _), _ in pairs))
+    subsets = list(dict.fromkeys(subset for _, (_, subset) in pairs))
+    of = ", ".join(methods) if len(methods) <= FEW_NAMES else plural(len(methods), "method")
+    seeing = ", ".join(subsets) if len(subsets) <= FEW_NAMES else plural(len(subsets), "subset")
+    baseline = pairs[0][1][0]
+    return f"{of} against {baseline} with {seeing}"
 
 
 def study_sizes(
-    found: pd.DataFrame, gains: Sequence[float], seeds: Sequence[int], power: float, patients: int | None = None
+    found: pd.DataFrame,
+    gains: Sequence[float],
+    seeds: Sequence[int],
+    power: float,
+    patients: int | None = None,
+    sd_trainings: float | None = None,
 ) -> pd.DataFrame:
     """A row for each region, gain and number of seeds: the patients needed for a power, or the power of so many.
 
@@ -162,28 +168,33 @@ def study_sizes(
         seeds: trainings of each method.
         power: the chance to find the gain that is asked for.
         patients: gives the power that these have instead.
+        sd_trainings: between trainings, in place of the measured one.
 
     Returns:
-        Columns cohort, region, gain, seeds, patients (inf: more than `MOST`; NaN: no number is enough) and power.
+        Columns cohort, region, sd_trainings, gain, seeds, patients (inf: more than `MOST`; NaN: no number is enough)
+        and power.
     """
     rows = []
     for row in found.itertuples():
-        one = Spread(row.sd_trainings, row.sd_patients, row.sd_residual)
+        between = row.sd_trainings if sd_trainings is None else sd_trainings
+        one = Spread(between, row.sd_patients, row.sd_residual)
         for gain in gains:
             for trainings in seeds:
                 size = patients or one.patients_for(gain, trainings, power, MOST)
                 reached = one.power(gain, trainings, patients) if patients else power
-                rows.append((row.cohort, row.region, gain, trainings, size, reached))
-    return pd.DataFrame(rows, columns=["cohort", "region", "gain", "seeds", "patients", "power"])
+                rows.append((row.cohort, row.region, between, gain, trainings, size, reached))
+    return pd.DataFrame(rows, columns=["cohort", "region", "sd_trainings", "gain", "seeds", "patients", "power"])
 
 
-def printed(found: pd.DataFrame, sizes: pd.DataFrame, patients: int | None = None) -> list[render.Table]:
+def printed(
+    found: pd.DataFrame, sizes: pd.DataFrame, patients: int | None = None, sd_trainings: float | None = None
+) -> list[render.Table]:
     """Two tables for print: of `study_sizes`, and the SDs that it rests on.
 
     Args:
         found: a table of `measured_spread`.
         sizes: that of `study_sizes` from it.
-        patients: as given to `study_sizes`.
+        patients, sd_trainings: as given to `study_sizes`.
     """
     seeds = list(sizes["seeds"].unique())
     cells = [
@@ -193,6 +204,8 @@ def printed(found: pd.DataFrame, sizes: pd.DataFrame, patients: int | None = Non
         )
     ]
     first = found.iloc[0]
+    basis = f"From the standard deviations below, of the cohort {first.cohort} ({first.data})"
+    basis += "" if sd_trainings is None else f", but {sd_trainings:g} between trainings, as asked for"
     if patients:
         title = f"The chance to find a gain in Dice with {plural(patients, 'patient')}"
         notes = []
@@ -205,10 +218,9 @@ def printed(found: pd.DataFrame, sizes: pd.DataFrame, patients: int | None = Non
     return [
         render.Table(
             title,
-            f"From the standard deviations below, of the cohort {first.cohort} ({first.data}). "
-            "Seeds: trainings of each of two methods, all of which score these patients. A gain is found when its 95% "
-            "interval over patients and trainings lies above 0 (two-sided 5%), in a single comparison: several at a "
-            "time need more.",
+            f"{basis}. Seeds: trainings of each of two methods, all of which score these patients. A gain is found "
+            "when its 95% interval over patients and trainings lies above 0 (two-sided 5%), in a single comparison: "
+            "several at a time need more.",
             ["Region", "Gain", *(f"{seed} seeds" for seed in seeds)],
             cells,
             notes,
