@@ -7,6 +7,7 @@ Dice is of the native geometry (1 mm). Only numbers are written: no voxel of a p
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def patients() -> list[Path]:
     return found
 
 
-def dice_of_subsets(model: Path, fold: int, subsets: list[str]) -> pd.DataFrame:
+def dice_of_subsets(model: Path, fold: int, subsets: Sequence[str]) -> pd.DataFrame:
     """One row for each case, subset and region, with its Dice."""
     predictor = Predictor(model, [fold], torch.device("cpu"))
     theirs = np.zeros(4, np.uint8)

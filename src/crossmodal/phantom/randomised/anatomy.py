@@ -27,8 +27,12 @@ def draw_warp(rng: np.random.Generator, template: Template, width: float) -> War
     )
 
 
-def normal_parts(grid: Grid, mask: np.ndarray, tissue: np.ndarray) -> dict[str, np.ndarray]:
-    """Shares of wm, gm, deep (grey matter) and csf, each (x, y, z)."""
+def normal_parts(
+    rng: np.random.Generator, width: float, grid: Grid, mask: np.ndarray, tissue: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Shares of wm, gm, deep (grey matter) and csf, each (x, y, z); borders from soft to sharp."""
+    tissue = tissue ** log_uniform(rng, width, 1.0, 3.0)
+    tissue = tissue / np.maximum(tissue.sum(0), 1e-6) * mask
     depth = ndimage.distance_transform_edt(mask, sampling=grid.spacing)
     deep = tissue[GM] * np.clip((depth - DEEP_MM[0]) / (DEEP_MM[1] - DEEP_MM[0]), 0, 1)
     return {"wm": tissue[WM], "gm": tissue[GM] - deep, "deep": deep, "csf": tissue[CSF]}

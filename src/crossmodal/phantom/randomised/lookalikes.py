@@ -10,6 +10,7 @@ TUMOUR = ("necrosis", "non_enhancing", "oedema", "enhancing")
 CORE = ("necrosis", "non_enhancing", "enhancing")
 BLOOD = 0.2  # share of cases with blood in the tumour
 LESIONS = 0.6  # share of cases with lesions of the white matter
+VESSELS_MM = 7.0  # σ of the fields that make them
 VENTRICLE_MM = 20.0  # fluid this far below the surface is taken for a ventricle
 
 
@@ -31,7 +32,7 @@ def add_lookalikes(
     from_ventricle = ndimage.distance_transform_edt(~ventricle, sampling=grid.spacing)
     shares = {
         "dura": _dura(rng, width, grid, depth) * healthy,
-        "vessel": _vessels(rng, width, grid) * np.clip(0.15 + parts["csf"], 0, 1) * healthy,
+        "vessel": _vessels(rng, width, grid) * np.clip(0.35 + parts["csf"], 0, 1) * healthy,
         "choroid": ventricle * _blobs(rng, grid, 3.0, uniform(rng, width, 0.8, 1.8)) * healthy,
         "lesion": _lesions(rng, width, grid, depth, from_ventricle) * parts["wm"] * healthy,
     }
@@ -50,10 +51,10 @@ def _blobs(rng: np.random.Generator, grid: Grid, sigma_mm: float, threshold: flo
 
 def _vessels(rng: np.random.Generator, width: float, grid: Grid) -> np.ndarray:
     """Tubes: where two smooth fields are both near 0, which is along lines."""
-    sigma, radius = 7.0, log_uniform(rng, width, 0.5, 1.6)
-    spread = radius / (2**0.5 * sigma)  # the slope of such a field has the SD 1/(√2 σ)
-    a, b = (smooth_field(rng, grid, sigma) for _ in range(2))
-    return np.exp(-(a * a + b * b) / (2 * spread * spread))
+    spread = log_uniform(rng, width, 0.8, 2.2) / (2**0.5 * VESSELS_MM)  # the slope of such a field has the SD 1/(√2 σ)
+    a, b, c = (smooth_field(rng, grid, VESSELS_MM) for _ in range(3))
+    nearest = np.minimum(a * a + b * b, b * b + c * c)
+    return np.exp(-nearest / (2 * spread * spread))
 
 
 def _dura(rng: np.random.Generator, width: float, grid: Grid, depth: np.ndarray) -> np.ndarray:
@@ -63,7 +64,7 @@ def _dura(rng: np.random.Generator, width: float, grid: Grid, depth: np.ndarray)
     )
     thick = log_uniform(rng, width, 0.5, 2.5)
     surface = np.clip((thick + grid.spacing - depth) / grid.spacing, 0, 1) * _blobs(
-        rng, grid, 12.0, uniform(rng, width, -0.5, 2.0)
+        rng, grid, 12.0, uniform(rng, width, -1.2, 1.2)
     )
     beside = np.abs(x - 120 + 1.5 * smooth_field(rng, grid, 16.0))
     middle = np.exp(-((beside / log_uniform(rng, width, 0.6, 1.6)) ** 2)) * (z > 75)

@@ -19,7 +19,7 @@ from crossmodal.phantom.signal import signal
 from crossmodal.phantom.tumour import ED, ET, GROWTH_SPACING_MM, NCR
 
 MIXED = 0.3  # share of cases in which each sequence by itself is of physics or of random grey levels
-TEXTURE = {"t1": (0.02, 0.10), "t2": (0.02, 0.12), "gd": (0.1, 0.4)}  # SD of the logarithm
+TEXTURE = {"t1": (0.02, 0.10), "t2": (0.02, 0.12), "gd": (0.15, 0.6)}  # SD of the logarithm
 REGIONAL = (0.01, 0.08)  # SD of the logarithm of slow changes of a tissue's signal
 
 
@@ -39,7 +39,8 @@ def make_random_subject(
     warp = draw_warp(anatomy, templates[GROWTH_SPACING_MM], how.anatomy)
     tumour = draw_tumour(growing, how.tumour)
     head = with_tumour(growing, templates, spacing, warp, tumour.kind, tumour.growth)
-    parts = compartments(growing, tumour, head)
+    normal = normal_parts(anatomy, how.anatomy, head.grid, head.mask, head.tissue)
+    parts = compartments(growing, tumour, head, normal)
     if how.lookalikes:
         parts = add_lookalikes(anatomy, how.anatomy, head.grid, head.mask, parts)
     clean = noise_free(scan, how, head.grid, parts)
@@ -56,7 +57,9 @@ def make_random_subject(
     return {name: whole(values, head.grid) for name, values in {**written, "seg": labels}.items()}
 
 
-def compartments(rng: np.random.Generator, tumour: Tumour, head: Head) -> dict[str, np.ndarray]:
+def compartments(
+    rng: np.random.Generator, tumour: Tumour, head: Head, normal_tissue: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """The share of each compartment in each voxel (x, y, z): normal tissue, then the tumour's three."""
     spacing = head.grid.spacing
     sharp = np.hypot(0.5, 0.2 * spacing)
@@ -65,11 +68,10 @@ def compartments(rng: np.random.Generator, tumour: Tumour, head: Head) -> dict[s
         name: ndimage.gaussian_filter((head.labels == label).astype(np.float64), width / spacing, truncate=3)
         for name, label, width in borders
     }
-    patchy = np.clip(tumour.oedema_share + 0.15 * smooth_field(rng, head.grid, 6.0), 0.3, 1)
+    patchy = np.clip(tumour.oedema_share + tumour.oedema_patches * smooth_field(rng, head.grid, 6.0), 0.3, 1)
     soft["oedema"] = soft["oedema"] * patchy
     normal = 1 - sum(soft.values())
-    parts = {name: part * normal for name, part in normal_parts(head.grid, head.mask, head.tissue).items()}
-    return parts | soft
+    return {name: part * normal for name, part in normal_tissue.items()} | soft
 
 
 def noise_free(
@@ -103,7 +105,7 @@ def noise_free(
 def _random_texture(rng: np.random.Generator, texture: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Factors on the random grey levels: of csf none, of enhancing tumour with the texture of gadolinium."""
     fine = sum(w * texture[key] for w, key in zip(rng.uniform(-1, 1, 2), ("t1", "t2"), strict=True))
-    return {"csf": np.ones(()), "gm": np.exp(fine), "enhancing": np.exp(fine + 0.5 * texture["gd"])}
+    return {"csf": np.ones(()), "gm": np.exp(fine), "enhancing": np.exp(fine + 0.7 * texture["gd"])}
 
 
 def with_faults(

@@ -18,7 +18,8 @@ SEVERAL = 0.25  # share of cases with two to four lesions
 class Tumour:
     """Lesions and growth; what its core holds beside enhancing tumour (necrosis or non_enhancing).
 
-    `oedema_mm` is the width of the oedema's border, `oedema_share` how much of a voxel of oedema it is on average.
+    `oedema_mm` is the width of the oedema's border; `oedema_share` is how much of a voxel of oedema it is on average,
+    and `oedema_patches` the SD of that.
     """
 
     form: str
@@ -27,6 +28,7 @@ class Tumour:
     core: str
     oedema_mm: float
     oedema_share: float
+    oedema_patches: float
 
 
 def draw_tumour(rng: np.random.Generator, width: float) -> Tumour:
@@ -52,8 +54,9 @@ def draw_tumour(rng: np.random.Generator, width: float) -> Tumour:
         mass_effect=float(np.clip(uniform(rng, width, 0.0, 0.8), 0, 0.9)),
     )
     core = "necrosis" if form in ("ring", "solid") else "non_enhancing"
+    kind = Kind("HGG" if core == "necrosis" else "LGG", foci)
     border, share = log_uniform(rng, width, 0.6, 3.0), float(np.clip(uniform(rng, width, 0.6, 1.0), 0, 1))
-    return Tumour(form, Kind("HGG" if core == "necrosis" else "LGG", foci), growth, core, border, share)
+    return Tumour(form, kind, growth, core, border, share, log_uniform(rng, width, 0.05, 0.35))
 
 
 def _volume(rng: np.random.Generator, width: float) -> float:
