@@ -14,8 +14,11 @@ import pandas as pd
 
 from crossmodal.domain import ALL, MODALITIES, REGIONS, all_subsets
 from crossmodal.evaluate.collect import RESOURCES
+from crossmodal.evaluate.comparisons import EQUIVALENT, GAIN, LOSS, MARGIN, NOT_SHOWN, TOO_FEW
 from crossmodal.evaluate.per_case import KEY, METRICS
 from crossmodal.evaluate.results import focus_subset
+from crossmodal.evaluate.statistics import holm
+from crossmodal.evaluate.trainings import FEWEST, Mean, crossed
 from crossmodal.figures.collect import collect_figure_data
 from crossmodal.files import write_json, write_yaml
 
@@ -40,7 +43,7 @@ RECIPES = {
         "distill": [{"at": "logits", "loss": "soft_targets", "weight": 0.9, "temperature": 4}],
     },
 }
-GAIN = {"student": 0.0, "choi2023": 0.05, "hinton2015": 0.02, "teacher": 0.12, "big_teacher": 0.13}
+GAINS = {"student": 0.0, "choi2023": 0.05, "hinton2015": 0.02, "teacher": 0.12, "big_teacher": 0.13, "hu2020": 0.0}
 
 
 def recipe(method: str) -> dict:
@@ -63,6 +66,7 @@ def build(
     brats: str | None = None,
     scored: tuple[str, ...] | None = None,
     figure_data: bool = True,
+    sd_trainings: float = 0.01,
 ) -> Path:
     """Write the tree and return its folder; `scored` leaves methods of `methods` without any row (they failed)."""
     folder = Path(folder)
@@ -70,7 +74,7 @@ def build(
     rng = np.random.default_rng(7)
     (folder / "cohort").mkdir(parents=True)
     write_config(folder, methods, subsets, cohorts, seeds, brats)
-    write_tables(folder / "tables", draw_scores(rng, scored, subsets, cohorts, seeds, cases))
+    write_tables(folder / "tables", draw_scores(rng, scored, subsets, cohorts, seeds, cases, sd_trainings))
     (folder / "cohort" / "problems.csv").write_text("case,file,severity,problem,remedy\n")
     if figure_data:
         focus = focus_subset(subsets, subsets)
@@ -115,18 +119,21 @@ def write_config(folder: Path, methods, subsets, cohorts, seeds, brats) -> None:
     write_json(folder / "versions.json", versions | {"crossmodal": "0.1.0", "platform": "Linux x86_64"})
 
 
-def draw_scores(rng, methods, subsets, cohorts, seeds, cases) -> pd.DataFrame:
-    """per_case.csv: a difficulty per case and region that the methods share, a gain per method, noise per seed."""
+def draw_scores(rng, methods, subsets, cohorts, seeds, cases, sd_trainings) -> pd.DataFrame:
+    """per_case.csv: a difficulty per case and region that the methods share, a gain per method, noise per training
+    and region, and per prediction."""
     rows = []
     for cohort_index, cohort in enumerate(cohorts):
         difficulty = rng.beta(8, 3, size=(cases, 3)) - 0.08 * cohort_index
         volume = rng.uniform(8, 90, size=(cases, 1)) * np.array([[1.0, 0.5, 0.3]])
         for method in methods:
-            gain = GAIN.get(method, 0.01 * (len(method) % 6) - 0.02)
+            gain = GAINS.get(method, 0.01 * (len(method) % 6) - 0.02)
+            trainings = {}
             for modalities, seed, case in product(given_to(method, subsets), seeds, range(cases)):
+                training = trainings.setdefault((modalities, seed), rng.normal(0, sd_trainings, 3))
                 information = 0.04 * (len(modalities.split("+")) - 2) if modalities in subsets else 0.0
                 for r, region in enumerate(REGIONS):
-                    dice = difficulty[case, r] + gain + information + rng.normal(0, 0.03)
+                    dice = difficulty[case, r] + gain + information + training[r] + rng.normal(0, 0.03)
                     dice = float(np.clip(dice, 0, 0.98))
                     empty = region == "ET" and case == 0
                     ref = 0.0 if empty else float(volume[case, r])
@@ -143,7 +150,8 @@ def case_name(test_case: int) -> str:
 def write_tables(folder: Path, per_case: pd.DataFrame) -> None:
     """All tables of per_case.csv, and what the trainings cost: a joint one about twice a student."""
     cost = per_case[["method", "modalities"]].drop_duplicates().reset_index(drop=True)
-    factor = cost.method.map({"teacher": 1.1, "student": 1.0, "choi2023": 2.1, "hinton2015": 1.4}).fillna(1.7)
+    factor = cost.method.map({"teacher": 1.1, "student": 1.0, "choi2023": 2.1, "hinton2015": 1.4})
+    factor = factor.fillna(1.1 + 0.08 * cost.method.str.len())
     used = [("preprocess_dataset", "", 1, 2, 8000, 454.1, 240, 0.08)]
     used += [("train_network", method, 2, 1, 3000, 900, 30, 6.5) for method in per_case.method.unique()]
     summary = summarise(per_case)
@@ -169,30 +177,50 @@ def summarise(per_case: pd.DataFrame) -> pd.DataFrame:
         half = 1.96 * cases.dice.std(ddof=0) / np.sqrt(len(cases))
         mean = cases.dice.mean()
         row = [*key, len(cases), mean, mean - half, mean + half, cases.dice_present.mean()]
-        rows.append([*row, cases.hd95_mm.mean(), cases.hd95_mm.median(), cases.lesion_dice.mean()])
+        row += [cases.hd95_mm.mean(), cases.hd95_mm.median(), cases.lesion_dice.mean()]
+        dice = group.pivot(index="case", columns="seed", values="dice").to_numpy()
+        rows.append([*row, *over_trainings(dice).interval()])
     columns = "n,dice_mean,dice_ci_low,dice_ci_high,dice_present_mean,hd95_mean_mm,hd95_median_mm,lesion_dice_mean"
+    columns += ",trainings_ci_low,trainings_ci_high"
     return pd.DataFrame(rows, columns=[*keys, *columns.split(",")])
+
+
+def over_trainings(*methods: np.ndarray) -> Mean:
+    """Mean or gain over patients and trainings, from arrays (cases, seeds); too few trainings have no error."""
+    mean = crossed(*methods)
+    return mean if methods[0].shape[1] >= FEWEST else Mean(mean.value)
 
 
 def compare(per_case: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """comparisons.csv: each method on each of the student's subsets, a normal interval in place of the bootstrap."""
     columns = "cohort,modalities,region,method,baseline,n,dice_gain,ci_low,ci_high,p_wilcoxon,p_holm,gap_recovered"
-    cases = per_case.groupby(["cohort", "modalities", "region", "method", "case"]).dice.mean()
+    columns += ",n_trainings,trainings_ci_low,trainings_ci_high,p_trainings,margin,p_within_margin"
+    keys = ["cohort", "modalities", "region", "method"]
+    cases = per_case.pivot(index="case", columns=[*keys, "seed"], values="dice").sort_index(axis=1)
     means = summary.set_index(["cohort", "method", "modalities", "region"]).dice_mean
     rows = []
     students = summary[summary.method == "student"][["cohort", "modalities", "region"]].itertuples(index=False)
     for (cohort, modalities, region), method in product(students, per_case.method.unique()):
         if method in ("teacher", "student"):
             continue
-        own = cases[cohort, given_to(method, [modalities])[0], region, method]
-        difference = own - cases[cohort, modalities, region, "student"]
+        own = cases[cohort, given_to(method, [modalities])[0], region, method].to_numpy()
+        student = cases[cohort, modalities, region, "student"].to_numpy()
+        difference, both = own.mean(axis=1) - student.mean(axis=1), over_trainings(own, student)
         half = 1.96 * difference.std(ddof=0) / np.sqrt(len(difference))
         gain, gap = difference.mean(), np.nan
         if (cohort, "teacher", ALL, region) in means:
             gap = means[cohort, "teacher", ALL, region] - means[cohort, "student", modalities, region]
         row = [cohort, modalities, region, method, "student", len(difference), gain, gain - half, gain + half]
-        rows.append([*row, 0.004, 0.012, gain / gap if gap > 0 else np.nan])
-    return pd.DataFrame(rows, columns=columns.split(","))
+        row += [0.004, 0.012, gain / gap if gap > 0 else np.nan, own.shape[1], *both.interval()]
+        rows.append([*row, both.p(), MARGIN, both.p_within(MARGIN)])
+    table = pd.DataFrame(rows, columns=columns.split(","))
+    families = table.groupby(["cohort", "region"]).p_trainings
+    table["p_trainings_holm"] = families.transform(lambda p: holm(p.to_numpy()))
+    shown = np.where(table.dice_gain > 0, GAIN, LOSS)
+    rest = np.where(table.p_within_margin < 0.05, EQUIVALENT, NOT_SHOWN)
+    table["finding"] = np.where(table.p_trainings_holm < 0.05, shown, rest)
+    table.loc[table.p_trainings.isna(), "finding"] = TOO_FEW
+    return table
 
 
 def draw_cohort(folder: Path, rng, cohort: str, cases: int) -> list[str]:

@@ -22,7 +22,7 @@ from crossmodal.figures import style
 ALL_METHODS = tuple(style.LOOKS)
 VARIANTS = {
     "demo": {"cohorts": ("phantom-a",), "seeds": (0,)},
-    "usual": {"subsets": ("t1ce+flair", "t2")}
+    "usual": {"subsets": ("t1ce+flair", "t2"), "seeds": (0, 1, 2)}
     | {"methods": ("student", "choi2023", "hinton2015", "teacher", "big_teacher")},
     "large": {"methods": ALL_METHODS, "subsets": synthetic.FIFTEEN, "cohorts": ("brats2021", "hospital"), "cases": 8}
     | {"brats": "/data/BraTS2021", "seeds": (0,)},

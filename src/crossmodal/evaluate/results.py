@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
+from crossmodal.evaluate.blocks import by_training
 from crossmodal.evaluate.per_case import held_out, patients, read_per_case
 from crossmodal.experiment.config import Resolved, read_resolved
 from crossmodal.experiment.runs import STUDENT, Roles
@@ -20,6 +22,10 @@ MANY_SUBSETS = 3
 
 class MissingDataError(Exception):
     """What a figure needs is not there; the text says what, and takes the figure's place."""
+
+
+class OneNumberError(Exception):
+    """A figure would show one point: the text says it as a result, and takes the figure's place."""
 
 
 def focus_subset(asked: Sequence[str], present: Sequence[str]) -> str:
@@ -62,8 +68,17 @@ class Results:
         path = self.folder / "versions.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def table(self, name: str, folder: str = "tables") -> pd.DataFrame:
-        """<folder>/<name>.csv; a MissingDataError where it is missing, cannot be read or has no row."""
+    def table(self, name: str, folder: str = "tables", needs: str | None = None) -> pd.DataFrame:
+        """<folder>/<name>.csv, as one table.
+
+        Args:
+            name: of the table.
+            folder: tables or figure_data.
+            needs: a column that tables of earlier versions lack.
+
+        Raises:
+            MissingDataError: it is missing, cannot be read, has no row or lacks the column `needs`.
+        """
         path = self._path(f"{folder}/{name}.csv")
         try:
             table = pd.read_csv(path)
@@ -73,6 +88,10 @@ class Results:
             raise MissingDataError(f"{folder}/{name}.csv cannot be read: {error}.") from None
         if table.empty:
             raise MissingDataError(f"{folder}/{name}.csv has no row.")
+        if needs and needs not in table:
+            raise MissingDataError(
+                f"{folder}/{name}.csv is of an earlier version, without {needs}: run `crossmodal tables` again."
+            )
         return table
 
     def optional_table(self, name: str) -> pd.DataFrame:
@@ -102,13 +121,38 @@ class Results:
         return path
 
     @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The rows of tables/per_case.csv that count; a MissingDataError where it is missing or cannot be read."""
+        try:
+            return held_out(read_per_case(self._path("tables/per_case.csv")))[0]
+        except UserError as error:
+            raise MissingDataError(f"{error}.") from None
+
+    @cached_property
     def per_case(self) -> pd.DataFrame:
         """One row per cohort, method, modalities, region and patient: visits, folds and seeds averaged, so that no
         patient counts twice."""
-        try:
-            return patients(held_out(read_per_case(self._path("tables/per_case.csv")))[0])
-        except UserError as error:
-            raise MissingDataError(f"{error}.") from None
+        return patients(self.scores)
+
+    @cached_property
+    def _dice_by_training(self) -> pd.DataFrame:
+        rows = self.scores[self.scores.cohort == self.cohort]
+        return by_training(rows, ["region", "method", "modalities"])
+
+    def dice_by_training(self, method: str, subset: str, regions: Sequence[str] = REGIONS) -> pd.DataFrame:
+        """Dice in the training cohort, the mean over regions: a row for each (patient, case), and a column for each
+        training (fold, seed) of the method for this subset; without columns where it was not scored."""
+        table, modalities = self._dice_by_training, self.roles.row_subset(method, subset)
+        scored = [region for region in regions if (region, method, modalities) in table.columns.droplevel([3, 4])]
+        found = [table[region, method, modalities] for region in scored]
+        return sum(found[1:], found[0]) / len(found) if found else table.iloc[:, :0]
+
+    def gains_of_trainings(self, method: str, subset: str, regions: Sequence[str] = REGIONS) -> pd.Series:
+        """For each training (fold, seed) of a method, its mean Dice less that of the student's trainings together, on
+        the same patients of the training cohort; the mean over regions."""
+        student = self.dice_by_training(STUDENT, subset, regions).mean(axis=1)
+        gains = self.dice_by_training(method, subset, regions).sub(student, axis=0)
+        return gains.groupby(level="patient").mean().mean()
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -32,7 +32,7 @@ FIGURES = (
 def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[dict[str, Any]]:
     """Draw every figure of the experiment in `folder` as <out>/<name>.png and .pdf.
 
-    A figure whose data is missing becomes a small picture that says so.
+    A figure whose data is missing becomes a small picture that says so, one of a single point a sentence.
 
     Args:
         folder: results/<experiment>, with config.yaml, tables/ and figure_data/.
@@ -41,7 +41,7 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
 
     Returns:
         What <out>/index.json holds: name, title, category, caption, alt and note (None for a figure that was
-        drawn) of each figure, in the order of the report.
+        drawn; else the result as a sentence, or "Not drawn: " and why) of each figure, in the order of the report.
     """
     # Here and not above: the workflow's rules read FIGURES, and matplotlib and pandas take a second to import.
     from crossmodal.evaluate.results import Results
@@ -60,7 +60,7 @@ def draw_figures(folder: str | Path, out: str | Path, workers: int = 1) -> list[
 
 def draw_one(results: "Results", out: Path, name: str) -> dict[str, Any]:
     """Draw one of `FIGURES` as <out>/<name>.png and .pdf; returns its entry for the index."""
-    from crossmodal.evaluate.results import MissingDataError
+    from crossmodal.evaluate.results import MissingDataError, OneNumberError
     from crossmodal.figures import style
 
     module = importlib.import_module(f"crossmodal.figures.{name}")
@@ -71,10 +71,12 @@ def draw_one(results: "Results", out: Path, name: str) -> dict[str, Any]:
             style.mark(drawing.figure, results.is_phantom)
             style.save(drawing.figure, out / name)
             return entry | {"caption": drawing.caption, "alt": drawing.alt, "note": None}
-        except MissingDataError as error:
+        except OneNumberError as error:
             note = str(error)
+        except MissingDataError as error:
+            note = f"Not drawn: {error}"
         except Exception as error:  # a damaged table must not cost the other nine figures
-            note = f"its data cannot be read as expected ({type(error).__name__}: {error})."
+            note = f"Not drawn: its data cannot be read as expected ({type(error).__name__}: {error})."
             print(f"figures: {name}: {note}", file=sys.stderr)
         style.save(style.note_figure(module.TITLE, note), out / name)
-    return entry | {"caption": note, "alt": f"{module.TITLE}: not drawn. {note}", "note": note}
+    return entry | {"caption": note, "alt": f"{module.TITLE}. {note}", "note": note}

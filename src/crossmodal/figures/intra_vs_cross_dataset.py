@@ -3,7 +3,8 @@
 import numpy as np
 
 from crossmodal.domain import REGION_LABELS, REGIONS
-from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.results import MissingDataError, OneNumberError, Results
+from crossmodal.figures import intervals
 from crossmodal.figures.style import GREY, TWO_COLUMNS, Drawing, legend_below, look, method_handles, new_figure
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
@@ -13,6 +14,7 @@ CATEGORY = "Generalisation"
 
 def draw(results: Results) -> Drawing:
     """Panels are regions (and rows external cohorts); a method on the diagonal loses nothing elsewhere."""
+    results.table("summary", needs="trainings_ci_low")
     externals = results.externals
     if not externals:
         raise MissingDataError("one cohort was tested; `external:` in the config names others.")
@@ -20,7 +22,10 @@ def draw(results: Results) -> Drawing:
     methods = [m for m in results.methods_at(subset) if any(m in results.methods_at(subset, e) for e in externals)]
     if not methods:
         raise MissingDataError("no method has scores on both the training cohort and another one.")
-    legend_rows = -(-len(methods) // 4)
+    if len(methods) == 1:
+        raise OneNumberError(f"{alt(results, methods, subset, externals)} One method is no figure.")
+    handles = method_handles(methods) + intervals.handles(intervals.kinds(results.summary, "dice_ci"), results.unit)
+    legend_rows = -(-len(handles) // 4)
     figure = new_figure(TWO_COLUMNS, 2.5 * len(externals) + 0.16 * legend_rows + 0.55, legend_rows)
     panels = figure.subplots(len(externals), 3, squeeze=False, sharex=True, sharey=True)
     for i, external in enumerate(externals):
@@ -31,7 +36,7 @@ def draw(results: Results) -> Drawing:
     for axes in panels[-1]:
         axes.set_xlabel(f"Dice on {results.cohort}")
     fit_limits(panels)
-    legend_below(figure, method_handles(methods), min(4, len(methods)))
+    legend_below(figure, handles, min(4, len(handles)))
     return Drawing(figure, caption(results, externals, subset), alt(results, methods, subset, externals))
 
 
@@ -44,8 +49,9 @@ def draw_panel(axes, results: Results, methods: list[str], subset: str, external
         if intra.empty or cross.empty:
             continue
         a, b, (colour, marker) = intra.iloc[0], cross.iloc[0], look(method)
-        axes.plot([a.dice_ci_low, a.dice_ci_high], [b.dice_mean] * 2, color=colour, lw=0.7, alpha=0.6, zorder=2)
-        axes.plot([a.dice_mean] * 2, [b.dice_ci_low, b.dice_ci_high], color=colour, lw=0.7, alpha=0.6, zorder=2)
+        across, up = (intervals.bounds(row, "dice_ci") for row in (a, b))
+        intervals.draw_interval(axes, across, b.dice_mean, color=colour, lw=0.8, alpha=0.7)
+        intervals.draw_interval(axes, up, a.dice_mean, upright=True, color=colour, lw=0.8, alpha=0.7)
         axes.plot(a.dice_mean, b.dice_mean, marker, color=colour, ms=5, mec="white", mew=0.4, zorder=3)
     axes.grid()
 
@@ -63,9 +69,10 @@ def fit_limits(panels: np.ndarray) -> None:
 
 
 def caption(results: Results, externals: list[str], subset: str) -> str:
+    shown = intervals.kinds(results.summary, "dice_ci")
     return (
         f"Mean Dice of networks trained on {results.cohort}, on its held-out {results.unit}s (across) and on "
-        f"{enumerate_words(externals)} (up), given {modalities_label(subset)}; bars are bootstrap 95% intervals. "
+        f"{enumerate_words(externals)} (up), given {modalities_label(subset)}.{intervals.words(shown, results.unit)} "
         "Below the dashed line a method is worse on the cohort that it has not seen."
     )
 

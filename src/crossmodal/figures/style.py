@@ -139,10 +139,10 @@ def x_grid(axes: Axes) -> None:
 
 
 def note_figure(title: str, note: str) -> Figure:
-    """The figure that stands in for one that cannot be drawn: its title and why."""
+    """The picture in the place of a figure that is not drawn: its title, and why or the result in words."""
     figure = Figure(figsize=(ONE_COLUMN, 1.1), layout=None)
     figure.text(0.03, 0.80, title, fontsize=NORMAL, weight="bold", va="center")
-    text = figure.text(0.03, 0.62, f"Not drawn: {note}", fontsize=SMALL, va="top", color=GREY, wrap=True)
+    text = figure.text(0.03, 0.62, note, fontsize=SMALL, va="top", color=INK, wrap=True)
     text._get_wrap_line_width = lambda: 0.93 * ONE_COLUMN * figure.dpi
     return figure
 

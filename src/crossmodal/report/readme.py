@@ -34,7 +34,7 @@ def write_readme(folder: str | Path, readme: str | Path, picture: str | Path) ->
     with tempfile.TemporaryDirectory() as scratch:
         entry = draw_one(results, Path(scratch), FIGURE)
         if entry["note"]:
-            raise UserError(f"{folder}: its figure {FIGURE} cannot be drawn: {entry['note']}")
+            raise UserError(f"{folder}: its figure {FIGURE}: {entry['note']}")
         relative = Path(os.path.relpath(picture, readme.parent)).as_posix()
         replace_between(readme, MARKER, block(results, f"![{entry['alt']}]({relative})"))
         with atomic_path(picture) as temporary:
