@@ -14,10 +14,14 @@ def drawn(tmp_path_factory) -> Path:
     """An experiment with its figures; one of them is a note. Never write into it: `experiment` is a copy."""
     import synthetic
 
+    from crossmodal.evaluate.comparisons import compare
+    from crossmodal.evaluate.results import Results
     from crossmodal.figures import draw_figures
 
     methods = ("teacher", "student", "choi2023", "hinton2015", "big_teacher")
-    folder = synthetic.build(tmp_path_factory.mktemp("report") / "made-up", methods=methods)
+    folder = synthetic.build(tmp_path_factory.mktemp("report") / "made-up", methods=methods, seeds=(0, 1, 2))
+    results = Results(folder)
+    compare(results.scores, 99, results.roles).to_csv(folder / "tables" / "comparisons.csv", index=False)
     draw_figures(folder, folder / "figures")
     return folder
 

@@ -74,21 +74,40 @@ def blocks(*methods: pd.DataFrame) -> Blocks:
     Args:
         methods: a table of `by_training` for each, with the columns fold and seed.
     """
-    methods = tuple(table.dropna(axis="columns", how="all") for table in methods)
-    if any(table.empty for table in methods):
+    index = methods[0].index if len(methods) == 1 else methods[0].index.union(methods[1].index)
+    tables = [table if table.index is index else table.reindex(index) for table in methods]
+    tables = [table.loc[:, table.notna().to_numpy().any(axis=0)] for table in tables]
+    if any(table.empty for table in tables):
         return Blocks([], 0)
-    folds = [table.notna().T.groupby(level="fold", sort=False).any().T for table in methods]
-    crossed = all(len(scored.columns) == 1 for scored in folds) or any((s.sum(axis=1) > 1).any() for s in folds)
-    if crossed:
-        parts = [methods]
-    else:
-        shared = [fold for fold in folds[0].columns if all(fold in scored.columns for scored in folds)]
-        parts = [tuple(table.xs(fold, axis=1, level="fold", drop_level=False) for table in methods) for fold in shared]
-    arrays, kept = [], set()
-    for part in parts:
-        complete = pd.concat(part, axis=1).dropna().index
-        if len(complete):
-            arrays.append([table.loc[complete].groupby(level="patient").mean().to_numpy() for table in part])
-            kept |= set(complete)
-    some = set().union(*(table.dropna(how="all").index for table in methods))
-    return Blocks(arrays, len(some - kept))
+    dice = [table.to_numpy() for table in tables]
+    folds = [table.columns.get_level_values("fold").to_numpy() for table in tables]
+    patients = pd.factorize(index.get_level_values("patient"))[0]
+    arrays, kept = [], np.zeros(len(index), bool)
+    for parts in _parts(dice, folds):
+        complete = np.logical_and.reduce([~np.isnan(part).any(axis=1) for part in parts])
+        if complete.any():
+            arrays.append([_per_patient(part[complete], patients[complete]) for part in parts])
+            kept |= complete
+    some = np.logical_or.reduce([~np.isnan(part).all(axis=1) for part in dice])
+    return Blocks(arrays, int((some & ~kept).sum()))
+
+
+def _parts(dice: list[np.ndarray], folds: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """All trainings together where folds score the same cases, else those of each fold that all methods have."""
+    names = [np.unique(of_method) for of_method in folds]
+    scored = [
+        np.stack([~np.isnan(values[:, of_method == fold]).all(axis=1) for fold in own])
+        for values, of_method, own in zip(dice, folds, names, strict=True)
+    ]
+    if all(len(own) == 1 for own in names) or any((of_folds.sum(axis=0) > 1).any() for of_folds in scored):
+        return [dice]
+    shared = [fold for fold in names[0] if all(fold in own for own in names)]
+    return [[values[:, of == fold] for values, of in zip(dice, folds, strict=True)] for fold in shared]
+
+
+def _per_patient(dice: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """The mean over the cases of each patient: from (cases, trainings) to (patients, trainings)."""
+    _, place, counts = np.unique(patients, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(counts), dice.shape[1]))
+    np.add.at(sums, place, dice)
+    return sums / counts[:, None]

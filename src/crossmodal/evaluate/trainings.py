@@ -92,4 +92,4 @@ def over_folds(values: np.ndarray, patients: np.ndarray) -> Mean:
 
 def _square_of_mean(values: np.ndarray) -> float:
     """The squared standard error of a mean of independent values."""
-    return float(np.round(values, DIGITS).var(ddof=1) / len(values))
+    return float(np.round(values - values[0], DIGITS).var(ddof=1) / len(values))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from crossmodal.evaluate.comparisons import EQUIVALENT, GAIN, LOSS, TOO_FEW
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.study_size import default_spread
 from crossmodal.evaluate.summary import dice_with_interval
 from crossmodal.experiment.runs import STUDENT
 from crossmodal.report.facts import folds, network, seeds, training
@@ -95,16 +96,21 @@ def explain(results: Results, table: pd.DataFrame) -> str:
     )
     if (table.finding != TOO_FEW).all():
         text += f" 95% intervals are over {results.unit}s and trainings."
-    text += training_noise(table)
+    text += training_noise(results, table)
     others = len(results.roles.compared) - 1
     return text + (f" {plural(others, 'more method')}: see the tables." if others > 0 else "")
 
 
-def training_noise(table: pd.DataFrame) -> str:
-    """By how much two trainings of one method differ, where it is known."""
-    known = table.set_index("region")[["sd_trainings", "sd_trainings_baseline"]].max(axis=1).dropna()
+def training_noise(results: Results, table: pd.DataFrame) -> str:
+    """By how much trainings of one method differ: here, or where there is one of each, as measured on this phantom."""
+    known, where = table.set_index("region")[["sd_trainings", "sd_trainings_baseline"]].max(axis=1).dropna(), "here"
+    if known.empty and results.is_phantom:
+        measured = default_spread()
+        measured = measured[measured.cohort == results.cohort].set_index("region")
+        if len(measured):
+            known, where = measured.sd_trainings, f"as measured with the budget {measured.budget.iloc[0]}"
     listed = enumerate_words([f"{number(sd)} in {region}" for region, sd in known.items()])
-    return f" The mean Dice of trainings of one method differs by an SD of up to {listed}." if len(known) else ""
+    return f" SD between the mean Dice of trainings of one method, {where}: {listed}." if listed else ""
 
 
 def region_gain(row: Any) -> dict[str, str]:
