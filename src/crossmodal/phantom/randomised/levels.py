@@ -33,7 +33,7 @@ LEVELS = {
         "necrosis": (0.25, 1.00),
         "non_enhancing": (0.35, 0.95),
         "oedema": (0.50, 0.97),
-        "enhancing": (1.15, 2.80),
+        "enhancing": (1.25, 2.80),
         "vessel": (1.60, 5.00),
         "dura": (1.30, 4.50),
         "choroid": (1.10, 2.60),

@@ -60,7 +60,7 @@ def _sequence(rng: np.random.Generator, width: float, t1, t2, flair, relaxivity:
         slice_mm=log_uniform(rng, width, 1.0, 5.0),
         gap_mm=max(uniform(rng, width, -1.5, 1.5), 0.0),
         noise=log_uniform(rng, width, 0.01, 0.06),
-        bias=max(uniform(rng, width, 0.0, 0.25), 0.0),
+        bias=max(uniform(rng, width, 0.0, 0.35), 0.0),
         bias_mm=log_uniform(rng, width, 30.0, 60.0),
         level=200 * log_uniform(rng, width, 0.4, 20.0),
     )
