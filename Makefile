@@ -56,10 +56,10 @@ schemas: env  ## JSON schemas and the table of losses again, from the classes
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/snakefmt --check Snakefile workflow/rules
+	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
 
 format: env  ## rewrite the code as lint wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/snakefmt Snakefile workflow/rules
+	@$(BIN)/snakefmt Snakefile workflow

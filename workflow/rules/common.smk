@@ -45,7 +45,7 @@ SCORES = f"{RESULTS}/{layout.SCORES}"
 OF_TRAINING = f"{layout.NETWORK}/{layout.FOLD}"
 OF_PREDICTION = f"{{cohort}}/{OF_TRAINING}"
 # The one environment of all rules, for --sdm conda on a cluster without a shared .venv.
-CONDA = Path(workflow.basedir, "envs", "conda.yaml")
+CONDA = "../../envs/conda.yaml"
 
 
 def any_of(names):
@@ -157,10 +157,20 @@ def versions_used(path):
     return used
 
 
-onstart:
+def record_run():
+    """Verify the locked data, and write the resolved config and the versions."""
     try:
         locks.require_locked(*LOCK)
     except UserError as error:
         raise WorkflowError(str(error)) from None
     write_yaml(f"{RESULTS}/config.yaml", EXPERIMENT.plain())
     write_json(f"{RESULTS}/versions.json", versions_used(Path(RESULTS, "versions.json")))
+
+
+onstart:
+    record_run()
+
+
+# Snakemake runs onstart of the main workflow alone, and not of a module.
+if not workflow.modifier.is_main_snakefile() and workflow.is_main_process and not workflow.output_settings.dryrun:
+    record_run()

@@ -4,6 +4,7 @@ rule publish:
         rules.write_report.output,
     log:
         f"{LOGS}/publish.log",
+    localrule: True
     conda:
         CONDA
     params:

@@ -32,6 +32,7 @@ rule draw_figures:
         ],
     log:
         f"{LOGS}/draw_figures.log",
+    localrule: True
     conda:
         CONDA
     threads: 2
@@ -51,6 +52,7 @@ rule write_report:
         f"{RESULTS}/report.html",
     log:
         f"{LOGS}/write_report.log",
+    localrule: True
     conda:
         CONDA
     params:
@@ -66,6 +68,7 @@ rule write_report:
 rule figures:
     log:
         f"{LOGS}/figures.log",
+    localrule: True
     conda:
         CONDA
     threads: 2

@@ -50,6 +50,7 @@ rule collect_scores:
         cost=f"{RESULTS}/tables/cost.csv",
     log:
         f"{LOGS}/collect_scores.log",
+    localrule: True
     conda:
         CONDA
     params:
@@ -70,6 +71,7 @@ rule build_tables:
         comparisons=f"{RESULTS}/tables/comparisons.csv",
     log:
         f"{LOGS}/build_tables.log",
+    localrule: True
     conda:
         CONDA
     params:
