@@ -12,6 +12,7 @@ from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
 from crossmodal.evaluate.blocks import by_training
 from crossmodal.evaluate.per_case import held_out, patients, read_per_case
+from crossmodal.evaluate.statistics import DIGITS
 from crossmodal.experiment.config import Resolved, read_resolved
 from crossmodal.experiment.runs import STUDENT, Roles
 from crossmodal.wording import enumerate_words, method_label, subset_order
@@ -152,7 +153,7 @@ class Results:
         the same patients of the training cohort; the mean over regions."""
         student = self.dice_by_training(STUDENT, subset, regions).mean(axis=1)
         gains = self.dice_by_training(method, subset, regions).sub(student, axis=0)
-        return gains.groupby(level="patient").mean().mean()
+        return gains.groupby(level="patient").mean().mean().round(DIGITS)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def draw(results: Results) -> Drawing:
             axes.plot(p.with_teacher, p.gain, marker, ms=5.5, mfc="white", mec=colour)
         intervals.draw_interval(axes, p.interval, p.own, upright=True, color=colour, lw=0.9)
         trainings = results.gains_of_trainings(p.method, results.focus_subset)
-        intervals.draw_trainings(axes, trainings, p.own, upright=True, color=colour, ms=5)
+        intervals.draw_trainings(axes, trainings, p.own, upright=True, color=colour, ms=6)
         axes.plot(p.own, p.gain, marker, color=colour, ms=5.5, mec="white", mew=0.4, zorder=3)
     axes.set_xlim(0, 1.08 * points.with_teacher.max())
     axes.set_xlabel("Training time, in trainings of the student alone")
@@ -67,7 +67,8 @@ def collect_points(results: Results) -> pd.DataFrame:
         beforehand = recipe.teacher_before(subset) if recipe else None
         total = own + (seconds.get(beforehand, 0.0) if beforehand else 0.0)
         both = blocks(results.dice_by_training(method, subset), results.dice_by_training(STUDENT, subset))
-        rows.append((method, own / student, total / student, both.mean().value, interval(both, method)))
+        gain = round(both.mean().value, statistics.DIGITS)
+        rows.append((method, own / student, total / student, gain, interval(both, method)))
     if not rows:
         raise MissingDataError("no method has both a training time and a gain.")
     return pd.DataFrame(rows, columns=["method", "own", "with_teacher", "gain", "interval"])
@@ -81,10 +82,11 @@ def kinds(points: pd.DataFrame) -> set[bool]:
 def interval(both: Blocks, method: str) -> intervals.Interval:
     """The 95% interval of the mean gain, as `intervals.bounds` gives those of the tables."""
     low, high = both.mean().interval()
-    if pd.notna(low):
-        return low, high, True
-    alone = statistics.mean_interval(both.of_patients, statistics.generator("cost_vs_gain", method))
-    return alone.low, alone.high, False
+    over_trainings = pd.notna(low)
+    if not over_trainings:
+        alone = statistics.mean_interval(both.of_patients, statistics.generator("cost_vs_gain", method))
+        low, high = alone.low, alone.high
+    return round(low, statistics.DIGITS), round(high, statistics.DIGITS), over_trainings
 
 
 def in_words(results: Results, point) -> str:

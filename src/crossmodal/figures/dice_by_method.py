@@ -5,6 +5,7 @@ from matplotlib.lines import Line2D
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, Results
+from crossmodal.evaluate.statistics import DIGITS
 from crossmodal.figures import intervals
 from crossmodal.figures.style import (
     GREY,
@@ -44,19 +45,18 @@ def draw(results: Results) -> Drawing:
         *intervals.handles(shown, results.unit),
     ]
     legend_rows = -(-len(handles) // 2) if stacked else 1
-    height = rows * (0.4 + (0.24 if stacked else 0.195) * count) + 0.45 + LEGEND_ROW_IN * legend_rows
+    height = rows * ((0.52 + 0.24 * count) if stacked else (0.4 + 0.195 * count)) + 0.45 + LEGEND_ROW_IN * legend_rows
     figure = new_figure(ONE_COLUMN if stacked else TWO_COLUMNS, height, legend_rows)
-    panels = figure.subplots(rows, columns, sharex=True, squeeze=False)
+    panels = figure.subplots(rows, columns, sharex=False if stacked else "col", squeeze=False)
     for i, subset in enumerate(subsets):
         for j, region in enumerate(REGIONS):
             axes = panels[j, 0] if stacked else panels[i, j]
             draw_panel(axes, results, subset, region, label=stacked or j == 0)
             several = f", {modalities_label(subset)}" if len(subsets) > 1 else ""
             axes.set_title(f"{REGION_LABELS[region]}{several}")
+            axes.locator_params(axis="x", nbins=6)
     for axes in panels[-1]:
         axes.set_xlabel("Dice")
-    worst = results.per_case[results.per_case.cohort == results.cohort].dice.min()
-    panels[0, 0].set_xlim(np.floor(10 * worst) / 10 - 0.02, 1.02)
     legend_below(figure, handles, 2 if stacked else len(handles))
     return Drawing(figure, caption(results, subsets, shown), alt(results, subsets[0]))
 
@@ -74,7 +74,9 @@ def draw_panel(axes, results: Results, subset: str, region: str, label: bool) ->
     for y, method in enumerate(methods):
         (colour, marker), dice = look(method), paired[method]
         axes.plot(dice, np.full(len(dice), y), ".", color=colour, ms=2.5, alpha=0.6, mew=0, zorder=2)
-        trainings = results.dice_by_training(method, subset, [region]).groupby(level="patient").mean().mean()
+        trainings = (
+            results.dice_by_training(method, subset, [region]).groupby(level="patient").mean().mean().round(DIGITS)
+        )
         intervals.draw_trainings(axes, trainings, y + BELOW, color=INK, zorder=3)
         for row in results.at(summary, method, subset).itertuples():
             intervals.draw_interval(axes, intervals.bounds(row, "dice_ci"), y + BELOW, color=INK, zorder=3)
@@ -91,7 +93,8 @@ def caption(results: Results, subsets: list[str], shown: set[bool]) -> str:
         f"Dice of {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}. Networks were "
         f"given {given}{results.seeing_all(results.methods)}. Points are {results.unit}s (mean over visits, "
         "seeds and folds), thin lines join the same one. Ticks are the means of single trainings, large markers those "
-        f"of all.{intervals.words(shown, results.unit)} Dice is 1 where a region is absent and none is predicted."
+        f"of all.{intervals.words(shown, results.unit)} Each region has its own scale. "
+        "Dice is 1 where a region is absent and none is predicted."
     )
     if len(results.subsets) > len(subsets):
         text += f" {len(results.subsets)} subsets were run: the subset matrix shows them all."
