@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test test-slurm figures publish restore lint format bench schemas
+.PHONY: help env demo test test-slurm figures publish restore lock lint format bench schemas
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -52,6 +52,18 @@ bench: env  ## measure speed beside stock nnU-Net (up to 40 minutes), to src/cro
 
 schemas: env  ## JSON schemas and the table of losses again, from the classes
 	@$(BIN)/crossmodal schemas src/crossmodal/data/schemas --docs docs/methods.md
+
+# From the package index torch brings the CUDA packages that it was built with, so they are not pinned here; argparse is
+# part of Python.
+LOCK ?= envs/requirements.lock
+lock:  ## the newest versions that fit together, to envs/requirements.lock (or LOCK=…)
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	@build/uv/bin/uv pip compile --quiet pyproject.toml --all-extras --group dev --no-header --no-annotate \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file build/resolved.lock --upgrade
+	@grep '^#' envs/requirements.lock >build/requirements.lock
+	@grep -vE '^(argparse==|cuda-|nvidia-|triton==)' build/resolved.lock >>build/requirements.lock
+	@mv build/requirements.lock "$(LOCK)"
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check .
