@@ -61,7 +61,7 @@ def test_few_trainings_claim_nothing(experiment, trainings, verdict):
     given |= {"sd_trainings": None, "sd_trainings_baseline": None} if trainings == 1 else {}
     row = compared(experiment, **given, trainings_ci_low=None, p_trainings_holm=None).loc["WT"]
     words = words_of(page_of(experiment))
-    assert f"On the phantom: {verdict}" in words and "yes, for" not in words.lower()
+    assert f"On the phantom, {verdict}" in words and "yes, for" not in words.lower()
     assert f"these networks alone: {interval(row.ci_low, row.ci_high, sign=True)}" in words
     assert ("as measured with the budget demo (1000 steps): 0.008 in WT" in words) == (trainings == 1)
     assert "of the gap to the teacher" not in words and "95% intervals are over phantoms" not in words
@@ -94,11 +94,11 @@ def test_a_second_upper_bound_is_in_every_table(experiment):
 @pytest.mark.parametrize(
     ("findings", "verdict"),
     [
-        (("loss", "loss", "loss"), "no: it lowers Dice for WT, TC and ET."),
-        (("gain", "not shown", "equivalent"), "yes, for WT; not shown for TC and ET."),
-        (("gain", "loss", "not shown"), "it raises Dice for WT and lowers it for TC."),
-        (("equivalent",) * 3, "it makes no difference: within ±0.01 Dice for WT, TC and ET."),
-        (("not shown", "equivalent", "not shown"), "a gain is not shown: at most +0.025 for WT, +0.025 for TC and"),
+        (("loss", "loss", "loss"), ", no: it lowers Dice for WT, TC and ET."),
+        (("gain", "not shown", "equivalent"), ": yes, for WT; not shown for TC and ET."),
+        (("gain", "loss", "not shown"), ": it raises Dice for WT and lowers it for TC."),
+        (("equivalent",) * 3, ", it makes no difference: within ±0.01 Dice for WT, TC and ET."),
+        (("not shown", "equivalent", "not shown"), ", a gain is not shown: at most +0.025 for WT, +0.025 for TC and"),
     ],
 )
 def test_the_verdict_claims_what_the_findings_allow(experiment, findings, verdict):
@@ -106,7 +106,7 @@ def test_the_verdict_claims_what_the_findings_allow(experiment, findings, verdic
     compared(
         experiment, finding=regions.map(dict(zip(("WT", "TC", "ET"), findings, strict=True))), trainings_ci_high=0.025
     )
-    assert f"On the phantom: {verdict}" in words_of(page_of(experiment))
+    assert f"On the phantom{verdict}" in words_of(page_of(experiment))
 
 
 def test_tables_of_an_earlier_version_are_named(experiment):

@@ -60,7 +60,7 @@ def answer(results: Results) -> dict[str, Any]:
         return {"verdict": "No comparison with the student alone.", "text": str(error), "regions": means(results)}
     words = verdict(table)
     if results.is_phantom:
-        words = f"On the phantom: {words[0].lower()}{words[1:]}"
+        words = f"On the phantom{',' if ':' in words else ':'} {words[0].lower()}{words[1:]}"
     return {"verdict": words, "text": explain(results, table), "regions": list(map(region_gain, table.itertuples()))}
 
 
