@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test test-slurm figures publish restore lock lint format bench schemas
+.PHONY: help env demo test test-slurm docs figures publish restore lock lint format bench schemas
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -34,6 +34,9 @@ test: env  ## all tests but those that need a Slurm
 test-slurm: env  ## the workflow on a one-node Slurm of its own: in CI, or with CROSSMODAL_TEST_SLURM=1
 	@$(BIN)/python tests/slurm/prepare.py
 	@$(BIN)/python -m pytest tests/slurm -m slurm
+
+docs: env  ## the site of docs/, to build/docs/index.html; a broken link is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 figures: env  ## tables and figures of results/reference again, without training
 	@$(BIN)/crossmodal tables results/reference

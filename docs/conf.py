@@ -1,0 +1,36 @@
+"""The docs site: Sphinx reads these Markdown pages (MyST), Furo draws them. `make docs` builds it.
+
+Sphinx, because MkDocs 1 has had no release since August 2024, Material for MkDocs is at the end of its support, and
+their successor, Zensical, is before its version 1.
+"""
+
+from crossmodal import __version__
+
+project = "Crossmodal"
+version = release = __version__
+language = "en"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 4  # links such as data.md#splits, as GitHub has them
+smartquotes = False  # "--teacher" stays two dashes
+highlight_language = "none"  # a block without a language is a terminal or a table
+
+# Docstrings are plain text with `code` in single backticks.
+default_role = "code"
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_title = "Crossmodal"
+html_copy_source = False
+html_show_sphinx = False
+
+
+def escape_bars(_app, _what, _name, _thing, _options, lines: list[str]) -> None:
+    """|x| is a size in our docstrings, and a substitution in reStructuredText."""
+    lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
+def setup(app) -> None:
+    app.connect("autodoc-process-docstring", escape_bars)
