@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test test-slurm docs figures publish restore lock lint format bench schemas
+.PHONY: help env demo test test-slurm docs figures publish restore lock wheel notes lint format bench schemas
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -67,6 +67,13 @@ lock:  ## the newest versions that fit together, to envs/requirements.lock (or L
 	@grep '^#' envs/requirements.lock >build/requirements.lock
 	@grep -vE '^(argparse==|cuda-|nvidia-|triton==)' build/resolved.lock >>build/requirements.lock
 	@mv build/requirements.lock "$(LOCK)"
+
+wheel: env  ## the library as a wheel, to build/wheel
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir build/wheel .
+
+notes:  ## what CHANGELOG.md says of VERSION=…, for a release
+	@awk -v version="$(VERSION)" '/^## / { on = $$2 == version; next } on { print; found = 1 } END { exit !found }' CHANGELOG.md \
+	  || { echo "make: CHANGELOG.md has no section '$(VERSION)'" >&2; exit 1; }
 
 lint: env  ## ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check .
