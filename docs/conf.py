@@ -12,18 +12,22 @@ language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4  # links such as data.md#splits, as GitHub has them
-smartquotes = False  # "--teacher" stays two dashes
+smartquotes_action = "D"  # two dashes become one, quotes stay
 highlight_language = "none"  # a block without a language is a terminal or a table
 
 # Docstrings are plain text with `code` in single backticks.
 default_role = "code"
 autodoc_typehints = "none"
+python_maximum_signature_line_length = 60
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = "Crossmodal"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 
 
