@@ -37,6 +37,7 @@ test-slurm: env  ## the workflow on a one-node Slurm of its own: in CI, or with 
 
 docs: env  ## the site of docs/, to build/docs/index.html; a broken link is an error
 	@$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
+	@echo "The site is build/docs/index.html"
 
 figures: env  ## tables and figures of results/reference again, without training
 	@$(BIN)/crossmodal tables results/reference
