@@ -46,7 +46,7 @@ def test_the_answer_is_that_of_the_table(experiment):
     assert "On the phantom: yes, for WT, TC and ET." in words
     assert "3 trainings of each. 95% intervals are over phantoms and trainings." in words
     sd = table[["sd_trainings", "sd_trainings_baseline"]].max(axis=1)
-    assert f"SD between the mean Dice of trainings of one method, here: {number(sd['WT'])} in WT" in words
+    assert f"SD between trainings of one method: WT {number(sd['WT'])}, TC" in words
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_few_trainings_claim_nothing(experiment, trainings, verdict):
     words = words_of(page_of(experiment))
     assert f"On the phantom, {verdict}" in words and "yes, for" not in words.lower()
     assert f"these networks alone: {interval(row.ci_low, row.ci_high, sign=True)}" in words
-    assert ("as measured with the budget demo (1000 steps): 0.008 in WT" in words) == (trainings == 1)
+    assert ("one method, measured with the budget demo (1000 steps): WT 0.008, TC" in words) == (trainings == 1)
     assert "of the gap to the teacher" not in words and "95% intervals are over phantoms" not in words
 
 

@@ -103,14 +103,14 @@ def explain(results: Results, table: pd.DataFrame) -> str:
 
 def training_noise(results: Results, table: pd.DataFrame) -> str:
     """By how much trainings of one method differ: here, or where there is one of each, as measured on this phantom."""
-    known, where = table.set_index("region")[["sd_trainings", "sd_trainings_baseline"]].max(axis=1).dropna(), "here"
+    known, where = table.set_index("region")[["sd_trainings", "sd_trainings_baseline"]].max(axis=1).dropna(), ""
     if known.empty and results.is_phantom:
         measured = default_spread()
         measured = measured[measured.cohort == results.cohort].set_index("region")
         if len(measured):
-            known, where = measured.sd_trainings, f"as measured with the budget {measured.budget.iloc[0]}"
-    listed = enumerate_words([f"{number(sd)} in {region}" for region, sd in known.items()])
-    return f" SD between the mean Dice of trainings of one method, {where}: {listed}." if listed else ""
+            known, where = measured.sd_trainings, f", measured with the budget {measured.budget.iloc[0]}"
+    listed = ", ".join(f"{region} {number(sd)}" for region, sd in known.items())
+    return f" SD between trainings of one method{where}: {listed}." if listed else ""
 
 
 def region_gain(row: Any) -> dict[str, str]:
