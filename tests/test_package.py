@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, TINY_BUDGET
 
 SOURCES = REPOSITORY / "src" / "crossmodal"
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-OF_EXTRAS = {"dvc": "publish", "snakemake": "workflow"}
+OF_EXTRAS = {"dvc": "publish", "rocrate": "publish", "snakemake": "workflow"}
 
 
 def imported(path: Path) -> set[str]:

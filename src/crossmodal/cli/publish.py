@@ -1,4 +1,4 @@
-"""`crossmodal publish` and `crossmodal restore`."""
+"""`crossmodal publish`, `crossmodal restore` and `crossmodal crate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,3 +36,19 @@ def restore(
     from crossmodal.publishing.restore import restore
 
     restore(experiment, tuple(skip or ()), force)
+
+
+@app.command("crate")
+def crate(
+    experiment: Experiment,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write; build/crate/<experiment> by default. An older crate is replaced."),
+    ] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Copy these too: models, predictions.")] = None,
+    author: Annotated[str | None, typer.Option(help="Name of the person who ran it.")] = None,
+) -> None:
+    """Hand a run over: a Workflow Run RO-Crate with its results, settings, hashes, steps and reporting checklist."""
+    from crossmodal.publishing.crate import write_crate
+
+    print(write_crate(experiment, out, tuple(include or ()), author))
