@@ -65,7 +65,7 @@ def test_pictures_load_and_have_words(page):
 
 
 def test_the_keyboard_reaches_everything(page):
-    reachable = page.locator("a[href], button, [tabindex='0']").count()
+    reachable = page.locator("a[href], button, summary, [tabindex='0']").count()
     page.evaluate("document.activeElement.blur()")
     mark = "document.activeElement.dataset.seen = (+document.activeElement.dataset.seen || 0) + 1"
     order, seen = [], set()

@@ -13,7 +13,7 @@ from crossmodal.data import TEMPLATES
 from crossmodal.errors import UserError
 from crossmodal.evaluate.results import Results
 from crossmodal.files import write_text
-from crossmodal.report import answer, facts, sections, tables
+from crossmodal.report import answer, checklist, facts, sections, tables
 
 PICTURES_BYTES = 3_500_000  # of all pictures: base64 adds a third, and the page should stay easy to send
 
@@ -29,6 +29,7 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
         UserError: the folder or its figures are missing.
     """
     results = Results(folder)
+    asked = checklist.checklist(results)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -47,6 +48,9 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
         limits=sections.limits(results),
         citations=sections.citations(results),
         notes=sections.notes(results),
+        checklist=asked,
+        checklist_summary=checklist.summary(asked),
+        checklist_sources=checklist.SOURCES,
         versions=results.versions,
     )
     write_text(out, page)
