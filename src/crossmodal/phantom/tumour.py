@@ -25,7 +25,7 @@ MASS_EFFECT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Growth:
-    """How a tumour grows: speeds relative to white matter, SD and width of the noise on the log of the speed.
+    """How a tumour grows: speeds relative to white matter, SD and width (mm) of the noise on the log of the speed.
 
     `unevenness` is that of the enhancing part in the core, `midline_mm` and `lowest_mm` are how near to the middle
     and how low (from the lower end of the field of view) a tumour may start, `smallest_ml` what a component has at
@@ -38,6 +38,7 @@ class Growth:
     oedema_grey: float = 0.15
     oedema_fluid: float = 0.04
     noise: float = 0.25
+    oedema_noise: float = 0.25
     noise_mm: float = 8.0
     midline_mm: float = 10.0
     lowest_mm: float = 62.0
@@ -146,7 +147,7 @@ def grow(rng, kind: Kind, growth: Growth, seeds, coarse: Grid, coarse_brain, fin
         core_noise = growth.noise * smooth_field(rng, coarse, growth.noise_mm)
         core_time = arrival(mask, tissue, growth.core_speed, core_noise, [seed])
         core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
-        oedema_noise = growth.noise * smooth_field(rng, coarse, growth.noise_mm)
+        oedema_noise = growth.oedema_noise * smooth_field(rng, coarse, growth.noise_mm)
         oedema_time = arrival(mask, tissue, growth.oedema_speed, oedema_noise, np.argwhere(core))
         necrosis_time = core_time * np.exp(growth.unevenness * smooth_field(rng, coarse, growth.noise_mm))
         times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]

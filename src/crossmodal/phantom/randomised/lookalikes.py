@@ -9,7 +9,7 @@ from crossmodal.phantom.randomised.settings import log_uniform, uniform
 TUMOUR = ("necrosis", "non_enhancing", "oedema", "enhancing")
 CORE = ("necrosis", "non_enhancing", "enhancing")
 BLOOD = 0.2  # share of cases with blood in the tumour
-LESIONS = 0.6  # share of cases with lesions of the white matter
+LESIONS = 0.4  # share of cases with lesions of the white matter
 VESSELS_MM = 7.0  # σ of the fields that make them
 VENTRICLE_MM = 20.0  # fluid this far below the surface is taken for a ventricle
 
@@ -75,8 +75,8 @@ def _dura(rng: np.random.Generator, width: float, grid: Grid, depth: np.ndarray)
 
 def _lesions(rng: np.random.Generator, width: float, grid: Grid, depth: np.ndarray, from_ventricle: np.ndarray):
     """Caps and bands along the ventricles, and spots in deep white matter."""
-    caps = np.exp(-from_ventricle / log_uniform(rng, width, 1.0, 5.0)) * _blobs(
+    caps = np.exp(-from_ventricle / log_uniform(rng, width, 1.0, 3.0)) * _blobs(
         rng, grid, 8.0, uniform(rng, width, -1.0, 1.5)
     )
-    present, spots = rng.uniform() < LESIONS, _blobs(rng, grid, 3.0, uniform(rng, width, 1.8, 3.0)) * (depth > 8)
+    present, spots = rng.uniform() < LESIONS, _blobs(rng, grid, 3.0, uniform(rng, width, 2.0, 3.2)) * (depth > 8)
     return np.clip(caps + (spots if present else 0), 0, 1)

@@ -44,9 +44,10 @@ def draw_tumour(rng: np.random.Generator, width: float) -> Tumour:
         unevenness=log_uniform(rng, width, 0.1, 0.8) if form in ("ring", "solid") else uniform(rng, width, 0.4, 1.0),
         core_grey=uniform(rng, width, 0.5, 1.0),
         core_fluid=log_uniform(rng, width, 0.05, 0.4),
-        oedema_grey=log_uniform(rng, width, 0.06, 0.5),
+        oedema_grey=log_uniform(rng, width, 0.04, 0.3),
         oedema_fluid=log_uniform(rng, width, 0.01, 0.06),
         noise=log_uniform(rng, width, 0.15, 0.5),
+        oedema_noise=log_uniform(rng, width, 0.25, 0.9),
         noise_mm=log_uniform(rng, width, 5.0, 12.0),
         midline_mm=4.0,
         lowest_mm=40.0,
@@ -70,7 +71,7 @@ def _volume(rng: np.random.Generator, width: float) -> float:
 def _focus(rng: np.random.Generator, width: float, form: str, ml: float) -> Focus:
     core = ml * min(log_uniform(rng, width, 0.08, 0.85), 0.95)
     if form == "ring":
-        rim = log_uniform(rng, width, 1.5, 7.0)
+        rim = log_uniform(rng, width, 1.5, 6.0)
         radius = (3000 * core / (4 * np.pi)) ** (1 / 3)
         necrosis = core * max(1 - rim / radius, 0.0) ** 3
     else:
