@@ -93,7 +93,7 @@ def ours(setup: Setup, scratch: Path) -> DistillationTrainer:
     if needed:
         modalities = parse_subset(needed[1])
         weights = trainer.build("teacher", modalities).state_dict()
-        trainer.set_teacher(weights, modalities, recipes.load(needed[0]))
+        trainer.teacher = trainer.frozen(weights, modalities, recipes.load(needed[0]))
     return trainer
 
 
@@ -106,6 +106,9 @@ def running(setup: Setup, scratch: Path) -> Iterator[nnUNetTrainer]:
         trainer = ours(setup, scratch) if setup.method else stock(setup, scratch)
         with redirect_stdout(None):
             trainer.on_train_start()
+            if setup.method:
+                seed_everything(derive_seed(SEED, "batches"))
+                trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
             trainer.on_epoch_start()
         trainer.on_train_epoch_start()
         yield trainer
@@ -117,7 +120,7 @@ def take_step(trainer: nnUNetTrainer) -> float:
         return float(trainer.train_step(next(trainer.dataloader_train))["loss"])
     if trainer.step_in_epoch == trainer.num_iterations_per_epoch:  # a new epoch: its first step does more
         trainer.step_in_epoch = 0
-    trainer._one_step()
+    trainer.one_step(next(trainer.dataloader_train))
     return float(trainer.train_outputs[-1]["loss"])
 
 

@@ -24,8 +24,8 @@ from crossmodal.experiment.budget import Budget
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import TrainingJob, train
+from crossmodal.train.loop import SAVE_AT_MOST
 from crossmodal.train.reproducibility import random_state
-from crossmodal.train.saving import SAVE_AT_MOST
 
 
 def state_of(networks: int) -> dict:

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from filelock import FileLock, Timeout
 
 from crossmodal.errors import UserError
@@ -123,6 +124,21 @@ def _lock_folder() -> Path:
     folder = base / f"crossmodal-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def free_memory(device: "torch.device") -> int:
+    """Bytes that this process may still take: of a GPU's memory, or of main memory, less in a batch job's limits."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    limits = [psutil.virtual_memory().available]
+    group = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):  # a container's, or a job's where the cluster gives each its own view
+        limits.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+    with suppress(KeyError, ValueError):
+        limits.append(int(os.environ["SLURM_MEM_PER_NODE"]) * 2**20)
+    return min(limits)
 
 
 def keep_freed_memory() -> None:

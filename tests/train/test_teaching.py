@@ -38,9 +38,8 @@ def ready(method: str, recipe: Recipe, dataset: Path, out: Path):
     if needed:
         folder = out.parent / "teacher"
         trained(needed[0], needed[1], dataset, folder)
-        trainer.set_teacher(
-            read_checkpoint(folder, 0)["network_weights"], parse_subset(needed[1]), recipe_of(needed[0])
-        )
+        weights = read_checkpoint(folder, 0)["network_weights"]
+        trainer.teacher = trainer.frozen(weights, parse_subset(needed[1]), recipe_of(needed[0]))
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
     return trainer
 

@@ -60,8 +60,8 @@ def started(tiny_dataset: Path, tmp_path: Path):
     running: list[subprocess.Popen] = []
     code = (
         "import pathlib, sys; from crossmodal.train.distillation import DistillationTrainer\n"
-        "from crossmodal.train import saving; from tests.train.trainings import trained\n"
-        "saving.SAVE_AT_MOST = float('inf')\n"
+        "from crossmodal.train import loop; from tests.train.trainings import trained\n"
+        "loop.SAVE_AT_MOST = float('inf')\n"
         f"budget = dict(epochs={LONG}, steps_per_epoch=3, loader_workers=2, save_every_minutes=1e-9)\n"
         "trained('choi2023', 't2', *map(pathlib.Path, sys.argv[1:]), **budget)"
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 from crossmodal.domain import MODALITIES, REGIONS
 from crossmodal.experiment.budget import Budget
+from crossmodal.experiment.recipe import Recipe
 
 # What nnU-Net plans for BraTS at 1 mm. Its planner finds these from the cohort's median shape, 140 × 171 × 137.
 FEATURES = [32, 64, 128, 256, 320, 320]
@@ -20,6 +21,15 @@ def patch_and_batch(budget: Budget, backbone: str) -> tuple[list[int], int]:
 def parameters(budget: Budget, backbone: str) -> int:
     """Number of weights of nnU-Net's network for four modalities and three regions."""
     return sum(weight.numel() for weight in network(budget, backbone).parameters())
+
+
+def student_bytes(budget: Budget, backbone: str, recipe: Recipe) -> int:
+    """Memory that one more student takes in a job: weights, gradients and momentum, and a copy while it is saved.
+
+    What a step computes is freed before the next student's. A teacher that learns beside the student is its own.
+    """
+    learning = 2 if recipe.teacher_trained == "jointly" else 1
+    return 4 * 4 * parameters(budget, backbone) * learning
 
 
 def forward_operations(budget: Budget, backbone: str) -> int:

@@ -123,9 +123,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def write_cost(
-    path: Path, method: str, modalities: str, device: torch.device, seconds: float, steps: list[float]
+    path: Path,
+    method: str,
+    modalities: str,
+    device: torch.device,
+    seconds: float,
+    steps: list[float],
+    students: int = 1,
 ) -> None:
-    """cost.json: seconds of training, median step in ms, peak memory in MB, device.
+    """cost.json: seconds of training, median step in ms, peak memory in MB, device, number of students.
 
     Args:
         path: the file.
@@ -133,6 +139,7 @@ def write_cost(
         device: where it was trained.
         seconds: of the whole training, those of an interrupted process included.
         steps: seconds of each step.
+        students: how many were trained side by side; seconds are then this student's share, and the peak is of all.
     """
     cuda = device.type == "cuda"
     in_ram = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
@@ -143,5 +150,5 @@ def write_cost(
         "step_ms": round(1000 * statistics.median(steps), 2),
         "peak_mem_mb": round((torch.cuda.max_memory_allocated() if cuda else in_ram) / 2**20),
         "device": torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads",
-    }
+    } | ({"students": students} if students > 1 else {})
     write_json(path, cost)

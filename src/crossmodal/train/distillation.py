@@ -14,7 +14,7 @@ from crossmodal.distill import features as taps
 from crossmodal.domain import MODALITIES, channels_of, parse_subset
 from crossmodal.errors import UserError
 from crossmodal.experiment.recipe import Recipe
-from crossmodal.train.networks import Network, Term, cross_entropy, gradient_ratio
+from crossmodal.train.networks import FrozenNetwork, Network, Term, cross_entropy, gradient_ratio
 from crossmodal.train.reproducibility import derive_seed
 from crossmodal.train.trainer import ReproducibleTrainer
 
@@ -25,7 +25,7 @@ class DistillationTrainer(ReproducibleTrainer):
     """Trains a student by a recipe: alone, beside a teacher, or against a teacher that was trained before.
 
     `plans["distillation"]` holds, as plain data: method, recipe, modalities (the student's subset), seed, budget,
-    dataset. `set_teacher` must be called where the teacher was trained beforehand.
+    dataset. `teacher` must be set where it was trained beforehand (`frozen` makes it).
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
@@ -90,8 +90,8 @@ class DistillationTrainer(ReproducibleTrainer):
             raise UserError(f"{self.method}: distill.{number}: {error}") from None
         return Term(name, term.at, term.weight, self.placed(nn.ModuleList(losses)))
 
-    def set_teacher(self, weights: dict[str, Tensor], modalities: tuple[str, ...], recipe: Recipe) -> None:
-        """Set a teacher that was trained beforehand; it is frozen and in eval mode.
+    def frozen(self, weights: dict[str, Tensor], modalities: tuple[str, ...], recipe: Recipe) -> FrozenNetwork:
+        """A teacher that was trained beforehand, in eval mode; several trainers may share it.
 
         Args:
             weights: its state_dict.
@@ -101,7 +101,7 @@ class DistillationTrainer(ReproducibleTrainer):
         module = self.build("teacher", modalities)
         module.load_state_dict(weights)
         module.eval().requires_grad_(False)
-        self.teacher = Network(module, channels_of(modalities), recipe)
+        return FrozenNetwork(module, channels_of(modalities), recipe)
 
     def networks(self) -> dict[str, nn.Module]:
         """The student, its projections, and a teacher that learns."""

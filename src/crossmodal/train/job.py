@@ -1,6 +1,8 @@
 """Training one network of an experiment: from a dataset and a recipe to a stock nnU-Net model folder."""
 
 import json
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from crossmodal.device import fix_arithmetic, resolved_precision
+from crossmodal.cost.network import student_bytes
+from crossmodal.device import fix_arithmetic, free_memory, resolved_precision
 from crossmodal.differences import refuse_other
 from crossmodal.domain import ALL, parse_subset, subset_name
 from crossmodal.errors import UserError
@@ -18,9 +21,13 @@ from crossmodal.files import atomic_path, only_process, sha256_of, write_json
 from crossmodal.nnunet.dataset import NAME, PLANS
 from crossmodal.nnunet.export import read_checkpoint, read_manifest, write_checkpoint, write_cost, write_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
+from crossmodal.progress import say
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train.loop import TrainingLoop
+from crossmodal.train.networks import FrozenNetwork
 from crossmodal.train.reproducibility import plain
+from crossmodal.train.saving import NotFinite
 
 # Parts of a budget that change neither the weights nor the batches.
 ASIDE = ("title", "memory_gb", "runtime_hours", "save_every_minutes", "loader_workers")
@@ -53,6 +60,11 @@ class TrainingJob:
     teacher: Path | None = None
     deterministic: bool = False
 
+    @property
+    def folder(self) -> Path:
+        """The fold's folder in the model folder."""
+        return self.out / f"fold_{self.fold}"
+
 
 def train(job: TrainingJob, device: torch.device) -> None:
     """Train, or go on with, one network; does nothing when it is already there.
@@ -66,39 +78,112 @@ def train(job: TrainingJob, device: torch.device) -> None:
             files cannot be written, or the loss is not a number. Nothing half-written stays under a final name.
         SystemExit: a signal asked to stop; the state is saved.
     """
-    budget = job.budget.replaced(precision=resolved_precision(job.budget.precision, device.type))
-    job = replace(job, modalities=subset_name(parse_subset(job.modalities)), budget=budget)
-    teacher = _read_teacher(job)
-    plans, dataset_json, manifest = read_dataset(job.dataset)
+    train_together([job], device)
+
+
+def train_together(jobs: Sequence[TrainingJob], device: torch.device) -> None:
+    """Train several students on the same batches, beside one forward pass of the teacher that they share.
+
+    The weights of each are those of `train`, and so are its files: either goes on with what the other began. Students
+    that are there already are left out.
+
+    Args:
+        jobs: alike but for `modalities`, `teacher` and `out`.
+        device: where to train.
+
+    Raises:
+        UserError: as `train`; where the loss of one student is not a number, the others are finished first.
+        SystemExit: a signal asked to stop; the states are saved.
+    """
+    jobs = [_resolved(job, device) for job in jobs]
+    first = jobs[0]
+    teachers = {job.modalities: _read_teacher(job) for job in jobs}
+    dataset = plans, _, manifest = read_dataset(first.dataset)
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
-    refuse_other(manifest["budget"], budget.dataset_fields(), job.dataset, remedy)
-    identity = _identity(job, manifest, teacher)
-    folder = job.out / f"fold_{job.fold}"
-    with only_process(folder, folder / ".lock", "trained"), fix_arithmetic(device, job.deterministic):
-        if _finished(folder, identity):
-            print(f"{folder}: already trained")
-            return
+    refuse_other(manifest["budget"], first.budget.dataset_fields(), first.dataset, remedy)
+    with ExitStack() as stack:
+        for job in jobs:
+            stack.enter_context(only_process(job.folder, job.folder / ".lock", "trained"))
+        stack.enter_context(fix_arithmetic(device, first.deterministic))
+        todo: list[tuple[TrainingJob, dict]] = []
+        for job in jobs:
+            identity = _identity(job, manifest, teachers[job.modalities])
+            if _finished(job.folder, identity):
+                print(f"{job.folder}: already trained")
+            else:
+                todo.append((job, identity))
+        faults = []
+        for turn in _turns(todo, manifest["backbone"], device):
+            faults += _train_turn(turn, teachers, dataset, device, keep_states=len(jobs) > 1)
+        if faults:
+            raise UserError("\n".join(map(str, faults)))
+        for job in jobs:
+            states.remove_states(job.folder / "state")
+
+
+def _resolved(job: TrainingJob, device: torch.device) -> TrainingJob:
+    """With the precision of this machine, and its subset written in the one order."""
+    budget = job.budget.replaced(precision=resolved_precision(job.budget.precision, device.type))
+    return replace(job, modalities=subset_name(parse_subset(job.modalities)), budget=budget)
+
+
+def _turns(
+    todo: list[tuple[TrainingJob, dict]], backbone: str, device: torch.device
+) -> list[list[tuple[TrainingJob, dict]]]:
+    """The students in one turn or several, each as large as memory allows."""
+    if len(todo) < 2:
+        return [todo] if todo else []
+    job, free = todo[0][0], free_memory(device)
+    # Of main memory, a training by itself takes what its budget asks for; of a GPU's, at most half is left to it.
+    left = free - job.budget.memory_gb * 1e9 if device.type == "cpu" else free / 2
+    size = max(1, 1 + int(left // student_bytes(job.budget, backbone, job.recipe)))
+    if size < len(todo):
+        say(f"{free / 1e9:.1f} GB of memory are free: {len(todo)} students are trained {size} at a time")
+    return [todo[start : start + size] for start in range(0, len(todo), size)]
+
+
+def _train_turn(
+    turn: list[tuple[TrainingJob, dict]], teachers: dict, dataset: tuple, device: torch.device, keep_states: bool
+) -> list[NotFinite]:
+    """Train students side by side and write what they became; returns what is wrong with those that were set aside.
+
+    Where states are kept, a job that fails or is killed later gives each of these networks again without training:
+    Snakemake deletes the files of a job that did not finish.
+    """
+    plans, dataset_json, _ = dataset
+    frozen: dict[Path, FrozenNetwork] = {}
+    trainers: dict[DistillationTrainer, tuple[TrainingJob, dict]] = {}
+    for job, identity in turn:
         settings = {
             "method": job.method,
             "recipe": job.recipe.plain(),
             "modalities": job.modalities,
             "seed": job.seed,
-            "budget": budget.plain(),
+            "budget": job.budget.plain(),
             "dataset": str(job.dataset),
         }
         trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device)
         trainer.open_output(job.out, identity)
         trainer.initialize()
-        if teacher:
-            weights, trained = teacher
-            recipe = Recipe.parse(trained["recipe"], str(job.teacher))
-            trainer.set_teacher(weights, parse_subset(trained["modalities"]), recipe)
-        plans, dataset_json = subset_plans(plans, dataset_json, parse_subset(job.modalities))
+        if job.teacher is not None:
+            if job.teacher not in frozen:
+                weights, trained = teachers[job.modalities]
+                recipe = Recipe.parse(trained["recipe"], str(job.teacher))
+                frozen[job.teacher] = trainer.frozen(weights, parse_subset(trained["modalities"]), recipe)
+            trainer.teacher = frozen[job.teacher]
         resolved = {key: value for key, value in identity.items() if key not in ("fold", "teacher_sha256")}
-        write_json(job.out / "plans.json", plans | {"distillation": resolved | {"recipe": job.recipe.plain()}})
-        write_json(job.out / "dataset.json", dataset_json)
-        trainer.run_training()
-        _write_results(job, trainer, plans, dataset_json, identity)
+        own_plans, own_json = subset_plans(plans, dataset_json, parse_subset(job.modalities))
+        write_json(job.out / "plans.json", own_plans | {"distillation": resolved | {"recipe": job.recipe.plain()}})
+        write_json(job.out / "dataset.json", own_json)
+        trainers[trainer] = job, identity
+    loop = TrainingLoop(list(trainers))
+    faults = loop.run()
+    for trainer in loop.trainers:
+        if keep_states:
+            trainer.save_state()
+        job, identity = trainers[trainer]
+        _write_results(job, trainer, plans, dataset_json, identity, len(turn))
+    return faults
 
 
 def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
@@ -169,19 +254,19 @@ def _finished(folder: Path, identity: dict) -> bool:
     found.pop("weights_sha256")
     found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
     refuse_other(found, identity, folder, f"To train it anew, delete {folder}; or use another --out.")
-    states.remove_states(folder / "state")  # killed between its last two steps
     return True
 
 
 def _write_results(
-    job: TrainingJob, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict
+    job: TrainingJob, trainer: DistillationTrainer, plans: dict, dataset_json: dict, identity: dict, students: int
 ) -> None:
     folder = trainer.folder
+    plans, dataset_json = subset_plans(plans, dataset_json, parse_subset(job.modalities))
     if trainer.correlations:
         with atomic_path(folder / "correlation.npz") as temporary:
             np.savez_compressed(temporary, **{name: matrix.numpy() for name, matrix in trainer.correlations.items()})
     seconds, steps = trainer.train_seconds, trainer.step_seconds
-    write_cost(folder / "cost.json", job.method, job.modalities, trainer.device, seconds, steps)
+    write_cost(folder / "cost.json", job.method, job.modalities, trainer.device, seconds, steps, students)
     write_checkpoint(
         folder / "checkpoint_final.pth",
         trainer.network,
@@ -193,4 +278,3 @@ def _write_results(
         plain(trainer.logger.get_checkpoint()),
     )
     write_manifest(folder / "manifest.json", identity | {"recipe": job.recipe.plain()}, trainer.network)
-    states.remove_states(folder / "state")

@@ -35,6 +35,21 @@ class Network:
 
 
 @dataclass
+class FrozenNetwork(Network):
+    """A network that no longer learns. Students that share a batch share its forward pass."""
+
+    def __post_init__(self) -> None:
+        self._last: tuple[Tensor, Features] | None = None
+
+    def features(self, images: Tensor, labels: Tensor) -> Features:
+        """Forward pass on a batch; what was found is kept until another batch is asked for."""
+        if self._last is None or self._last[0] is not images:
+            self._last = None  # its memory is free before the next is computed
+            self._last = images, super().features(images, labels)
+        return self._last[1]
+
+
+@dataclass
 class Term:
     """One entry of `distill`, with a loss for each tensor at its tap (several for `encoder.*`)."""
 

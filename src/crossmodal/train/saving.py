@@ -1,7 +1,6 @@
 """What a training saves of itself, when, and how it goes on from there."""
 
 import json
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from crossmodal.errors import UserError
 from crossmodal.progress import say
 from crossmodal.train import state as states
 from crossmodal.train.reproducibility import plain, random_state
-from crossmodal.train.signals import Interruption
 
-# A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
-SAVE_AT_MOST = 1 / 120
+
+class NotFinite(UserError):
+    """The loss or a weight of a training is not a number."""
 
 
 class Saving:
@@ -26,12 +25,10 @@ class Saving:
     Attributes:
         folder: the fold's folder; states lie in its state/.
         identity: what identifies this training; a state must agree with it.
-        interruption: signals that ask to save or to stop.
     """
 
     folder: Path
     identity: dict[str, Any]
-    interruption: Interruption
 
     def networks(self) -> dict[str, nn.Module]:
         """Everything with weights that training changes, by name."""
@@ -87,41 +84,24 @@ class Saving:
         """Write the state now.
 
         Raises:
-            UserError: it cannot be written, or a weight is not a number: a step can spoil the weights while its
-                own loss is still finite, and such a state must not replace a good one.
+            UserError: it cannot be written.
+            NotFinite: a weight is not a number: a step can spoil the weights while its own loss is still finite, and
+                such a state must not replace a good one.
         """
-        start = time.monotonic()
         self.require_finite()
         states.save_state(self.folder / "state", self.pack())
-        self._last_save = time.monotonic()
-        self._save_cost = self._last_save - start
-
-    def save_when_due(self) -> None:
-        """Save when the budget's time has passed or a signal asks for it; stop when a signal asks for that.
-
-        Raises:
-            SystemExit: a signal asked to stop; the state is saved.
-        """
-        interval = max(60 * self.budget.save_every_minutes, self._save_cost / SAVE_AT_MOST)
-        if self.interruption.number is None and time.monotonic() - self._last_save < interval:
-            return
-        self.save_state()
-        self.interruption.saved()
-        if self.interruption.stops:
-            say(f"stopped at step {self._steps_done()}; the same command goes on from there")
-            raise SystemExit(128 + self.interruption.number)
 
     def require_finite(self) -> None:
-        """Raise UserError when a weight is not a number."""
+        """Raise NotFinite when a weight is not a number."""
         for name, network in self.networks().items():
             if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
                 self.refuse_nan("a weight", name)
 
     def refuse_nan(self, what: str, terms: str) -> None:
-        """Raise UserError that names the batch's cases, and the loss terms or the network that is spoilt."""
+        """Raise NotFinite, which names the batch's cases, and the loss terms or the network that is spoilt."""
         where = self.folder / "state"
         kept = f"the last good state is kept in {where}" if where.exists() else "no state had been saved yet"
-        raise UserError(
+        raise NotFinite(
             f"{self.folder}: {what} is not a number after step {self._steps_done()} ({terms}); the batch's cases: "
             f"{self._last_cases}. Look at these cases, or lower the weights of the recipe; {kept}"
         )

@@ -19,12 +19,12 @@ from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
 from crossmodal.files import atomic_path, remove_half_written
 from crossmodal.nnunet.environment import environment
-from crossmodal.progress import remaining, say
+from crossmodal.progress import say
 from crossmodal.train import state as states
-from crossmodal.train.batches import CheckedCases, batches_in_order, cached_thread_limits
-from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
+from crossmodal.train.batches import CheckedCases, batches_in_order
+from crossmodal.train.loop import TrainingLoop
+from crossmodal.train.reproducibility import derive_seed
 from crossmodal.train.saving import Saving
-from crossmodal.train.signals import Interruption
 from crossmodal.train.transforms import speed_up, switch_off_benchmark
 
 
@@ -61,7 +61,6 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
         self.correlations: dict[str, Tensor] = {}  # matrices that are written at the end of the training
         self.train_seconds = 0.0
         self.step_seconds: list[float] = []
-        self.interruption = Interruption()
         self._last_cases = "none yet"
 
     # --- outputs ----------------------------------------------------------------------------------------------
@@ -173,86 +172,49 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
+    @property
+    def name(self) -> str:
+        """What a reader calls this training among others of the same job."""
+        return str(self.settings["modalities"])
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epochs done, and steps done in the next one."""
+        return self.current_epoch, self.step_in_epoch
+
+    def run_training(self) -> None:
+        """Train this network by itself; `TrainingLoop` says what is raised."""
+        TrainingLoop([self]).run()
+
     def on_train_start(self) -> None:
-        """Restore a state if there is one, and seed the one stream that batches are drawn from."""
+        """Restore a state if there is one."""
         state, messages = states.load_state(self.folder / "state")
         for message in messages:
             say(message)
+        self.restored_random = None
         if state is not None:
             self.restore(state)
+            self.restored_random = state["random"]
             say(f"going on from step {self._steps_done()} (epoch {self.current_epoch})")
         self.resumed_from = self._steps_done()
-        seed_everything(derive_seed(self.seed, "batches"))
-        self.dataloader_train, self.dataloader_val = self.get_dataloaders()
-        if state is not None:
-            set_random_state(state["random"])
-        self._started = self._last_save = time.monotonic()
-        self._save_cost = 0.0
 
-    def run_training(self) -> None:
-        """nnU-Net's loop, one batch at a time, so that it can stop and go on anywhere.
+    def on_train_epoch_start(self) -> None:
+        """nnU-Net's, with no outputs yet."""
+        super().on_train_epoch_start()
+        self.train_outputs = []
+
+    def one_step(self, batch: dict) -> None:
+        """Train on one batch.
 
         Raises:
-            UserError: the loss or a weight is not a number; data cannot be read; a state cannot be written.
-            SystemExit: a signal asked to stop; the state is saved.
+            NotFinite: the loss is not a number.
         """
-        with self.interruption, cached_thread_limits():
-            try:
-                self._run_training()
-            except (RuntimeError, EOFError, ConnectionError) as error:
-                # A worker that is killed while it hands over a batch breaks the connection to it.
-                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
-                    raise
-                raise UserError(
-                    f"{self.folder}: a process that loads batches was killed, perhaps for want of memory ({error}): "
-                    f"lower the budget's loader_workers or give the job more memory, then run the same command: "
-                    f"the training goes on from the last state that was saved"
-                ) from None
-            finally:
-                self.dataloader_train = self.dataloader_val = None  # ends the workers
-
-    def _run_training(self) -> None:
-        self.on_train_start()
-        while self.current_epoch < self.num_epochs:
-            if self.step_in_epoch == 0:
-                self.on_epoch_start()
-                self.on_train_epoch_start()
-                self.train_outputs = []
-            while self.step_in_epoch < self.num_iterations_per_epoch:
-                self._one_step()
-                self.save_when_due()
-            self._validate()
-            self.on_epoch_end()
-            self.save_when_due()
-        self.require_finite()
-
-    def _one_step(self) -> None:
-        start = time.monotonic()
-        batch = next(self.dataloader_train)
         output = self.train_step(batch)
         self.step_in_epoch += 1
         self._last_cases = ", ".join(map(str, batch["keys"]))
         if not np.isfinite(output["loss"]):
             self.refuse_nan("the loss", ", ".join(f"{name} {value:g}" for name, value in output.items()))
         self.train_outputs.append(output)
-        self.step_seconds.append(time.monotonic() - start)
-        self.train_seconds += self.step_seconds[-1]
-
-    def _validate(self) -> None:
-        start, before = time.monotonic(), random_state()
-        self.on_validation_epoch_start()
-        outputs = []
-        with torch.no_grad():
-            for _ in range(self.num_val_iterations_per_epoch):
-                outputs.append(self.validation_step(next(self.dataloader_val)))
-                if self.interruption.number is not None:  # what is saved is the state before the validation
-                    now = random_state()
-                    set_random_state(before)
-                    self.save_when_due()
-                    set_random_state(now)
-        self.on_train_epoch_end(self.train_outputs)
-        self.on_validation_epoch_end(outputs)
-        self.train_seconds += time.monotonic() - start
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log the epoch's mean of each loss term."""
@@ -263,7 +225,7 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
         self.logger.log("train_losses", self.epoch_terms["loss"], self.current_epoch)
 
     def on_epoch_end(self) -> None:
-        """A row of progress.csv, a line for the reader, and no plot."""
+        """A row of progress.csv, and no plot."""
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
         dice = dict(zip(REGIONS, map(float, self.logger.get_value("dice_per_class_or_region", -1)), strict=True))
         terms = self.epoch_terms | {
@@ -279,9 +241,6 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
         self.progress.append(row)
         with atomic_path(self.folder / "progress.csv") as temporary:
             pd.DataFrame(self.progress).to_csv(temporary, index=False, lineterminator="\r\n")
-        scores = " ".join(f"{region} {value:.2f}" for region, value in dice.items())
-        left = remaining(self._started, done - self.resumed_from, self._steps() - self.resumed_from)
-        say(f"epoch {self.current_epoch}/{self.num_epochs}  loss {terms['loss']:.4f}  val Dice {scores}  {left}")
 
     def _steps_done(self) -> int:
         return self.current_epoch * self.num_iterations_per_epoch + self.step_in_epoch
