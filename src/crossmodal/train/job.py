@@ -27,7 +27,7 @@ from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.networks import FrozenNetwork
 from crossmodal.train.reproducibility import plain
-from crossmodal.train.saving import NotFinite
+from crossmodal.train.saving import NotFiniteError
 
 # Parts of a budget that change neither the weights nor the batches.
 ASIDE = ("title", "memory_gb", "runtime_hours", "save_every_minutes", "loader_workers")
@@ -98,7 +98,8 @@ def train_together(jobs: Sequence[TrainingJob], device: torch.device) -> None:
     jobs = [_resolved(job, device) for job in jobs]
     first = jobs[0]
     teachers = {job.modalities: _read_teacher(job) for job in jobs}
-    dataset = plans, _, manifest = read_dataset(first.dataset)
+    dataset = read_dataset(first.dataset)
+    manifest = dataset[2]
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
     refuse_other(manifest["budget"], first.budget.dataset_fields(), first.dataset, remedy)
     with ExitStack() as stack:
@@ -144,7 +145,7 @@ def _turns(
 
 def _train_turn(
     turn: list[tuple[TrainingJob, dict]], teachers: dict, dataset: tuple, device: torch.device, keep_states: bool
-) -> list[NotFinite]:
+) -> list[NotFiniteError]:
     """Train students side by side and write what they became; returns what is wrong with those that were set aside.
 
     Where states are kept, a job that fails or is killed later gives each of these networks again without training:

@@ -18,7 +18,7 @@ from crossmodal.errors import UserError
 from crossmodal.progress import remaining, say
 from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
-from crossmodal.train.saving import NotFinite
+from crossmodal.train.saving import NotFiniteError
 from crossmodal.train.signals import Interruption
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ class TrainingLoop:
     def __init__(self, trainers: Sequence[ReproducibleTrainer]) -> None:
         self.trainers = list(trainers)
         self.interruption = Interruption()
-        self.faults: list[NotFinite] = []
+        self.faults: list[NotFiniteError] = []
 
-    def run(self) -> list[NotFinite]:
+    def run(self) -> list[NotFiniteError]:
         """Train to the end; returns what is wrong with trainings that were set aside, `trainers` being the others.
 
         Raises:
@@ -166,7 +166,7 @@ class TrainingLoop:
         for trainer in trainers:
             try:
                 do(trainer)
-            except NotFinite as fault:
+            except NotFiniteError as fault:
                 self.faults.append(fault)
                 self.trainers.remove(trainer)
                 if not self.trainers:

@@ -15,7 +15,7 @@ from crossmodal.train import state as states
 from crossmodal.train.reproducibility import plain, random_state
 
 
-class NotFinite(UserError):
+class NotFiniteError(UserError):
     """The loss or a weight of a training is not a number."""
 
 
@@ -85,23 +85,23 @@ class Saving:
 
         Raises:
             UserError: it cannot be written.
-            NotFinite: a weight is not a number: a step can spoil the weights while its own loss is still finite, and
+            NotFiniteError: a weight is not a number: a step can spoil the weights while its own loss is still finite, and
                 such a state must not replace a good one.
         """
         self.require_finite()
         states.save_state(self.folder / "state", self.pack())
 
     def require_finite(self) -> None:
-        """Raise NotFinite when a weight is not a number."""
+        """Raise NotFiniteError when a weight is not a number."""
         for name, network in self.networks().items():
             if not all(torch.isfinite(tensor).all() for tensor in network.state_dict().values()):
                 self.refuse_nan("a weight", name)
 
     def refuse_nan(self, what: str, terms: str) -> None:
-        """Raise NotFinite, which names the batch's cases, and the loss terms or the network that is spoilt."""
+        """Raise NotFiniteError, which names the batch's cases, and the loss terms or the network that is spoilt."""
         where = self.folder / "state"
         kept = f"the last good state is kept in {where}" if where.exists() else "no state had been saved yet"
-        raise NotFinite(
+        raise NotFiniteError(
             f"{self.folder}: {what} is not a number after step {self._steps_done()} ({terms}); the batch's cases: "
             f"{self._last_cases}. Look at these cases, or lower the weights of the recipe; {kept}"
         )

@@ -207,7 +207,7 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
         """Train on one batch.
 
         Raises:
-            NotFinite: the loss is not a number.
+            NotFiniteError: the loss is not a number.
         """
         output = self.train_step(batch)
         self.step_in_epoch += 1
