@@ -85,8 +85,8 @@ class Saving:
 
         Raises:
             UserError: it cannot be written.
-            NotFiniteError: a weight is not a number: a step can spoil the weights while its own loss is still finite, and
-                such a state must not replace a good one.
+            NotFiniteError: a weight is not a number: a step can spoil the weights while its own loss is still finite,
+                and such a state must not replace a good one.
         """
         self.require_finite()
         states.save_state(self.folder / "state", self.pack())
