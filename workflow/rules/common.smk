@@ -10,6 +10,8 @@ from snakemake.exceptions import WorkflowError
 
 from crossmodal.cohort import lock as locks
 from crossmodal.cohort.inputs import files_read
+from crossmodal.cost.network import student_bytes
+from crossmodal.cost.step_times import together
 from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
 from crossmodal.experiment import config as experiments
@@ -44,13 +46,21 @@ SCORES = f"{RESULTS}/{layout.SCORES}"
 # A log of one network's job: train/… or predict/<cohort>/… and score/<cohort>/….
 OF_TRAINING = f"{layout.NETWORK}/{layout.FOLD}"
 OF_PREDICTION = f"{{cohort}}/{OF_TRAINING}"
+# (method, number, subsets) of each job that trains several students.
+JOINT_JOBS = [
+    (method, number, subsets)
+    for method, jobs in runs.students_of_jobs(EXPERIMENT).items()
+    for number, subsets in enumerate(jobs)
+    if any(len(job) > 1 for job in jobs)
+]
+TOGETHER = {method for method, _, _ in JOINT_JOBS}
 # The one environment of all rules, for --sdm conda on a cluster without a shared .venv.
 CONDA = "../../envs/conda.yaml"
 
 
 def any_of(names):
-    """A wildcard constraint; the + of a subset is an operator of regular expressions."""
-    return "|".join(map(re.escape, names))
+    """A wildcard constraint, which of no names matches nothing; the + of a subset is an operator of regular expressions."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
@@ -110,11 +120,63 @@ def teacher_manifest(wildcards):
 def recipe_options(wildcards, input):
     """--teacher MODEL_DIR for a recipe that needs one, and --set key=value for each override of it."""
     options = ["--teacher", Path(input.teacher).parents[1]] if input.teacher else []
-    changes = EXPERIMENT.overrides.get(wildcards.method, {})
-    options += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    return options + changes_of(wildcards.method)
+
+
+def changes_of(method):
+    """--set key=value for each override of a recipe, and where recipes of one's own lie."""
+    options = [
+        part for key, value in EXPERIMENT.overrides.get(method, {}).items() for part in ("--set", f"{key}={value}")
+    ]
     if EXPERIMENT.methods_folder:
         options += ["--methods-folder", EXPERIMENT.methods_folder]
     return options
+
+
+def teachers_of(method, subsets):
+    """As `teacher_manifest`, of all students of a job."""
+    return lambda wildcards: sorted(
+        {
+            MANIFEST.format(method=needed[0], modalities=needed[1], **wildcards)
+            for needed in map(EXPERIMENT.recipes[method].teacher_before, subsets)
+            if needed
+        }
+    )
+
+
+def options_together(method, subsets):
+    """As `recipe_options`; a teacher that sees what its student sees has the subset in its folder's name."""
+    needed = EXPERIMENT.recipes[method].teacher_before(subsets[0])
+
+    def options(wildcards):
+        if needed is None:
+            return changes_of(method)
+        same = needed[1] == subsets[0] and len(subsets) > 1
+        modalities = "{modalities}" if same else needed[1]
+        return ["--teacher", MODEL.format(method=needed[0], modalities=modalities, **wildcards), *changes_of(method)]
+
+    return options
+
+
+def model_of_student(method):
+    """The model folder, with {modalities} where `crossmodal train` puts the subset of each student."""
+    return lambda wildcards: MODEL.format(method=method, modalities="{modalities}", **wildcards)
+
+
+def memory_together(method, subsets):
+    """As `training_memory`, and what each further student adds."""
+    recipe = EXPERIMENT.recipes[method]
+    more = (len(subsets) - 1) * student_bytes(BUDGET, EXPERIMENT.backbone, recipe) / 1e6
+    one = 1000 * BUDGET.memory_gb * (1 + 0.25 * (recipe.networks_in_memory - 1))
+    return lambda wildcards, attempt: int((one + more) * attempt)
+
+
+def minutes_together(method, subsets):
+    """As `training_minutes`, for all students of a job."""
+    recipe = EXPERIMENT.recipes[method]
+    one = 60 * BUDGET.runtime_hours * recipe.networks_in_memory
+    all_of_them = one * len(subsets) * together(recipe.training_kind, len(subsets))
+    return lambda wildcards, attempt: max(5, int(all_of_them * attempt))
 
 
 def recipe_hash(wildcards):

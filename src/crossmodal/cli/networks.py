@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from crossmodal.cli.app import app
+from crossmodal.domain import parse_subset, subset_name
 from crossmodal.errors import UserError
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Deterministic = Annotated[bool, typer.Option(help="Bit-identical on a GPU too, at a cost in time.")]
+OF_STUDENT = "{modalities}"  # in --out and --teacher: the subset of each student
 Fold = Annotated[int, typer.Option(min=0)]
 BudgetName = Annotated[str, typer.Option(help="A budget (`crossmodal budgets` lists them), or a YAML file.")]
 
@@ -33,9 +35,9 @@ def dataset(
 @app.command("train")
 def train(
     method: Annotated[str, typer.Option(help="A method (`crossmodal methods` lists them), or a recipe file.")],
-    modalities: Annotated[str, typer.Option(help="What the student sees, e.g. t1ce+flair.")],
+    modalities: Annotated[str, typer.Option(help="What the student sees, e.g. t1ce+flair; of several, t1,t2,t1+t2.")],
     dataset: Annotated[Path, typer.Option(help="The experiment's nnunet/ folder.")],
-    out: Annotated[Path, typer.Option(help="The model folder.")],
+    out: Annotated[Path, typer.Option(help="The model folder; of several students, with {modalities} in its name.")],
     fold: Fold = 0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     budget: BudgetName = "full",
@@ -46,8 +48,11 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Torch threads, in place of the budget's.")] = None,
     save_every: Annotated[float | None, typer.Option(min=0, help="Minutes between saves; else the budget's.")] = None,
     deterministic: Deterministic = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Train anew where --out holds a network of other settings.")
+    ] = False,
 ) -> None:
-    """Train one network, or go on where an interrupted training stopped."""
+    """Train one network, or several on the same batches, or go on where an interrupted training stopped."""
     from crossmodal.device import claimed_device
     from crossmodal.experiment import recipe as recipes
     from crossmodal.experiment.budget import load_budget
@@ -62,14 +67,31 @@ def train(
     given = {"threads": threads, "save_every_minutes": save_every}
     settings = load_budget(budget).replaced(**{key: value for key, value in given.items() if value is not None})
     name = Path(method).stem if method.endswith((".yaml", ".yml")) else method
+    subsets = _subsets_to_train(modalities, out)
     with claimed_device(device) as kind:
         import torch
 
-        from crossmodal.train.job import TrainingJob
-        from crossmodal.train.job import train as run
+        from crossmodal.train.job import TrainingJob, train_together
 
-        job = TrainingJob(name, recipe, modalities, fold, seed, settings, dataset, out, teacher, deterministic)
-        run(job, torch.device(kind))
+        jobs = []
+        for subset in subsets:
+            own = [path and Path(str(path).replace(OF_STUDENT, subset)) for path in (out, teacher)]
+            jobs.append(TrainingJob(name, recipe, subset, fold, seed, settings, dataset, *own, deterministic, replace))
+        train_together(jobs, torch.device(kind))
+
+
+def _subsets_to_train(modalities: str, out: Path) -> list[str]:
+    """The subsets of --modalities, each once and in the one way of writing it."""
+    subsets = [subset_name(parse_subset(part.strip())) for part in modalities.split(",")]
+    twice = next((subset for subset in subsets if subsets.count(subset) > 1), None)
+    if twice:
+        raise UserError(f"--modalities {modalities}: {twice} is there twice")
+    if len(subsets) > 1 and OF_STUDENT not in str(out):
+        raise UserError(
+            f"--out {out}: several students cannot share a model folder: write {OF_STUDENT} where the subset stands, "
+            f"e.g. {out}/{OF_STUDENT}"
+        )
+    return subsets
 
 
 @app.command("predict")

@@ -5,18 +5,17 @@ a queue, preprocessing, prediction and scoring are not in the hours.
 """
 
 import heapq
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from crossmodal.cost.network import parameters
-from crossmodal.cost.step_times import StepTime, step_time
+from crossmodal.cost.step_times import StepTime, step_time, together
 from crossmodal.errors import UserError
 from crossmodal.experiment.config import Resolved, resolve
 from crossmodal.experiment.layout import CASES, Training
-from crossmodal.experiment.runs import predictions, trainings
+from crossmodal.experiment.runs import predictions, students_of_jobs, training_jobs, trainings
 from crossmodal.experiment.validation import read_yaml
 
 NOT_THERE_YET = "."  # stands for the folder of a paper's data that nobody has given yet
@@ -74,26 +73,30 @@ def hours_by_method(config: Resolved, known: list[StepTime]) -> list[Estimate]:
         known: times of its network on one device, at least one.
     """
     estimates = []
-    for method, count in Counter(job.method for job in trainings(config)).items():
+    for method, jobs in students_of_jobs(config).items():
         time = step_time(method, config.recipes[method], known)
-        hours = tuple(count * seconds * config.budget_settings.steps / 3600 for seconds in time.seconds)
-        estimates.append(Estimate(method, count, hours, time.source))
+        alike = len(config.seeds) * len(config.folds)
+        count = alike * sum(map(len, jobs))
+        share = alike * sum(len(job) * together(time.kind, len(job)) for job in jobs) / count
+        hours = tuple(count * share * seconds * config.budget_settings.steps / 3600 for seconds in time.seconds)
+        basis = time.source if share == 1 else f"{time.source}; {share:.2f} of it for students together"
+        estimates.append(Estimate(method, count, hours, basis))
     return estimates
 
 
 def wall_hours(config: Resolved, estimates: list[Estimate], gpus: int) -> tuple[float, float, float]:
-    """Hours until the last training ends on so many GPUs, when each starts as soon as its teacher is trained."""
-    jobs = trainings(config)
+    """Hours until the last training ends on so many GPUs, when each job starts as soon as its teachers are trained."""
     by_method = {estimate.method: estimate for estimate in estimates}
 
     def finish(which: int) -> float:
         free = [0.0] * gpus
         done: dict[Training, float] = {}
-        for job, teacher in jobs.items():
-            start = max(heapq.heappop(free), done.get(teacher, 0.0))
-            estimate = by_method[job.method]
-            done[job] = start + estimate.hours[which] / estimate.trainings
-            heapq.heappush(free, done[job])
+        for job, teachers in training_jobs(config).items():
+            start = max([heapq.heappop(free), *(done[teacher] for teacher in teachers)])
+            estimate = by_method[job[0].method]
+            end = start + len(job) * estimate.hours[which] / estimate.trainings
+            done |= dict.fromkeys(job, end)
+            heapq.heappush(free, end)
         return max(done.values())
 
     return finish(0), finish(1), finish(2)
@@ -102,7 +105,7 @@ def wall_hours(config: Resolved, estimates: list[Estimate], gpus: int) -> tuple[
 def disk_gb(config: Resolved, cases: int | None) -> dict[str, float | None]:
     """Gigabytes of preprocessed arrays (noise hardly compresses), models, states and predictions.
 
-    The states of a training are deleted when it ends, so they are given for each training that runs.
+    The states of a job's trainings are deleted when it ends, so they are given for each job that runs.
 
     Args:
         config: the resolved config.
@@ -116,10 +119,11 @@ def disk_gb(config: Resolved, cases: int | None) -> dict[str, float | None]:
     share = split.test_fraction or 1 / split.folds
     predicted = len(predictions(config)) / len(config.cohorts)
     # Two states are kept of each training, with weights and momentum of every network in it.
+    students = max(len(job) for of_method in students_of_jobs(config).values() for job in of_method)
     return {
         "preprocessed data": None if cases is None else cases * (1 - split.test_fraction) * voxels * 17e-9,
         "trained networks": len(jobs) * weights,
-        "states, each running training": 2 * 2 * weights * (2 if joint else 1),
+        "states, each running job": 2 * 2 * weights * (2 if joint else 1) * students,
         "predictions": None if cases is None else predicted * cases * share * PREDICTION_MB / 1e3,
     }
 

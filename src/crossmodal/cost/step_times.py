@@ -11,6 +11,7 @@ from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.experiment.config import Resolved, read_resolved
 from crossmodal.experiment.recipe import Recipe
+from crossmodal.experiment.runs import students_of_jobs
 
 # What the time of a step depends on, beside the device. The spacing, for one, does not matter.
 NETWORK = ("patch_size", "batch_size", "features", "threads", "loader_workers", "memory_format", "precision", "compile")
@@ -65,10 +66,12 @@ def from_run(folder: Path, config: Resolved) -> list[StepTime]:
     with table.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             seconds.setdefault((row["method"], row["device"]), []).append(float(row["train_s"]) / ran.steps)
-    times = []
+    times, jobs = [], students_of_jobs(other)
     for (method, device), values in seconds.items():
-        spread = (min(values), statistics.median(values), max(values))
-        times.append(StepTime(method, other.recipes[method].training_kind, device, spread, str(table)))
+        kind = other.recipes[method].training_kind
+        shared = together(kind, max(map(len, jobs.get(method, [[method]]))))
+        spread = tuple(value / shared for value in (min(values), statistics.median(values), max(values)))
+        times.append(StepTime(method, kind, device, spread, str(table)))
     return times
 
 
@@ -96,6 +99,21 @@ def from_bench(path: Path, config: Resolved) -> list[StepTime]:
             seconds = entry["ours_ms"] / 1000
             times.append(StepTime(None, kind, entry["device"], (low * seconds, seconds, high * seconds), source))
     return times
+
+
+def together(kind: str, students: int) -> float:
+    """Time of a student's step among several on the same batches, as a share of its step by itself.
+
+    By arithmetic, of the networks alone: a finished teacher's forward pass is shared. That batches are loaded once is
+    not counted, since on a GPU other processes load them.
+
+    Args:
+        kind: alone, joint or frozen.
+        students: how many.
+    """
+    if kind != "frozen":
+        return 1.0
+    return (ARITHMETIC["alone"] + (ARITHMETIC["frozen"] - ARITHMETIC["alone"]) / students) / ARITHMETIC["frozen"]
 
 
 def step_time(method: str, recipe: Recipe, known: list[StepTime]) -> StepTime:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -88,13 +89,19 @@ def resources(benchmarks: Path) -> pd.DataFrame:
         asked, wildcards = ast.literal_eval(job["resources"]), ast.literal_eval(job["wildcards"])
         rows.append(
             (
-                *(job["rule_name"], wildcards.get("method", ""), job["threads"]),
+                *(*_step_and_method(job["rule_name"], wildcards), job["threads"]),
                 *(asked.get("mem_mb"), job["max_rss"], asked.get("runtime"), job["s"] / 60),
             )
         )
     table = pd.DataFrame(rows, columns=[name for name in RESOURCES if name != "jobs"])
     by_job = table.groupby(["step", "method"], sort=True)
     return by_job.max().assign(jobs=by_job.size()).reset_index()[RESOURCES]
+
+
+def _step_and_method(rule: str, wildcards: dict[str, str]) -> tuple[str, str]:
+    """Of a job that trains several students, the rule's name holds the method: train_together_<method>_<number>."""
+    together = re.fullmatch(r"(train_together)_(.+)_\d+", rule)
+    return together.groups() if together else (rule, wildcards.get("method", ""))
 
 
 def _predictions(path: Path) -> list[Prediction]:

@@ -138,6 +138,9 @@ class Config(Given):
     """nnU-Net's plain U-Net or a residual-encoder preset."""
     margin: float = Field(0.01, gt=0, lt=1)
     """The largest difference in Dice that makes no difference: for the test of equivalence."""
+    students: Literal["separate", "together"] | Annotated[int, Field(ge=1)] = "separate"
+    """Students of one method, fold and seed: a job for each; or one job for all, which loads each batch and asks a
+    finished teacher once; or a number: at most so many a job. The weights are the same."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run."""
     deterministic: bool = False

@@ -31,6 +31,30 @@ def trainings(config: Resolved) -> dict[Training, Training | None]:
     return found
 
 
+def students_of_jobs(config: Resolved) -> dict[str, list[list[str]]]:
+    """Of each method, the subsets whose students one job trains: one in each, or several (`students` in the config)."""
+    subsets: dict[str, dict[str, None]] = {}
+    for training in trainings(config):
+        subsets.setdefault(training.method, {})[training.modalities] = None
+    at_most = {"separate": 1, "together": None}.get(config.students, config.students)
+    found = {}
+    for method, of_method in subsets.items():
+        ordered, size = sorted(of_method), at_most or len(of_method)
+        found[method] = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    return found
+
+
+def training_jobs(config: Resolved) -> dict[tuple[Training, ...], set[Training]]:
+    """The trainings of each job, with the teachers that must be there before it (their jobs come first)."""
+    needed, jobs = trainings(config), students_of_jobs(config)
+    found: dict[tuple[Training, ...], set[Training]] = {}
+    for training in needed:
+        of_job = next(subsets for subsets in jobs[training.method] if training.modalities in subsets)
+        job = tuple(Training(training.method, subset, training.seed, training.fold) for subset in of_job)
+        found[job] = {teacher for teacher in map(needed.get, job) if teacher}
+    return found
+
+
 def predictions(config: Resolved) -> list[Prediction]:
     """Every prediction of an experiment that is scored, in the config's order."""
     return [

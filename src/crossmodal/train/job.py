@@ -12,7 +12,7 @@ import torch
 
 from crossmodal.cost.network import student_bytes
 from crossmodal.device import fix_arithmetic, free_memory, resolved_precision
-from crossmodal.differences import refuse_other
+from crossmodal.differences import differences, refuse_other
 from crossmodal.domain import ALL, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
@@ -47,6 +47,7 @@ class TrainingJob:
         out: the model folder.
         teacher: model folder of a teacher trained beforehand, or None.
         deterministic: the same bits every time on a GPU too.
+        replace: train anew where the folder holds a network of other settings, and do not refuse.
     """
 
     method: str
@@ -59,6 +60,7 @@ class TrainingJob:
     out: Path
     teacher: Path | None = None
     deterministic: bool = False
+    replace: bool = False
 
     @property
     def folder(self) -> Path:
@@ -109,8 +111,8 @@ def train_together(jobs: Sequence[TrainingJob], device: torch.device) -> None:
         todo: list[tuple[TrainingJob, dict]] = []
         for job in jobs:
             identity = _identity(job, manifest, teachers[job.modalities])
-            if _finished(job.folder, identity):
-                print(f"{job.folder}: already trained")
+            if _finished(job, identity):
+                say(f"{job.folder}: already trained")
             else:
                 todo.append((job, identity))
         faults = []
@@ -247,14 +249,19 @@ def _identity(job: TrainingJob, manifest: dict, teacher: tuple[dict, dict] | Non
     } | ({"deterministic": True} if job.deterministic else {})
 
 
-def _finished(folder: Path, identity: dict) -> bool:
-    manifest = folder / "manifest.json"
-    if not (manifest.is_file() and (folder / "checkpoint_final.pth").is_file()):
+def _finished(job: TrainingJob, identity: dict) -> bool:
+    manifest, checkpoint = job.folder / "manifest.json", job.folder / "checkpoint_final.pth"
+    if not (manifest.is_file() and checkpoint.is_file()):
         return False
     found = read_manifest(manifest)
     found.pop("weights_sha256")
     found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
-    refuse_other(found, identity, folder, f"To train it anew, delete {folder}; or use another --out.")
+    if job.replace and differences(found, identity):
+        say(f"{job.folder}: holds a network of other settings, which is trained anew")
+        for path in (manifest, checkpoint):
+            path.unlink()
+        return False
+    refuse_other(found, identity, job.folder, f"To train it anew, delete {job.folder}; or use another --out.")
     return True
 
 
