@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from crossmodal.device import fix_arithmetic, keep_freed_memory, resolved_precision
-from crossmodal.domain import ALL, MODALITIES, parse_subset
+from crossmodal.domain import ALL, MODALITIES, all_subsets, parse_subset
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.job import read_dataset
+from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed, seed_everything
 from crossmodal.train.transforms import switch_off_benchmark
 
@@ -130,3 +131,23 @@ def steps(setup: Setup, scratch: Path) -> Iterator[float | None]:
         yield None
         while True:
             yield take_step(trainer)
+
+
+def steps_together(setup: Setup, scratch: Path) -> Iterator[float | None]:
+    """As work of a `Worker`: one step of a student for each of the 15 subsets, side by side; yields the last's loss."""
+    keep_freed_memory()
+    fix_arithmetic(torch.device(setup.device), False)
+    students = [ours(replace(setup, subset=subset), scratch / subset) for subset in all_subsets()]
+    for student in students:
+        student.teacher = students[0].teacher  # where it was trained beforehand, as in a job of several students
+    loop = TrainingLoop(students)
+    with cached_thread_limits():
+        loop.start()
+        yield None
+        while True:
+            if loop.step_in_epoch == loop.steps_per_epoch:
+                loop.step_in_epoch = 0
+                for student in students:
+                    student.step_in_epoch = 0
+            loop.step()
+            yield float(students[-1].train_outputs[-1]["loss"])

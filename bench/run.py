@@ -9,6 +9,7 @@ not equal to the peer's, bit for bit, stops the run. `crossmodal cost` reads the
 import datetime
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from measure import DEMO, TINY, Worker, entry, markdown_table, take_turns
@@ -23,6 +24,7 @@ TARGETS = {
     "fast_vs_stock": 0.80,
     "joint_vs_sum": 0.95,
     "frozen_vs_student": 1.30,
+    "together_per_student": 0.70,
     "preprocess_vs_nnunet": 0.33,
     "predict_vs_nnunet": 1.00,
 }
@@ -39,7 +41,8 @@ STEPS = {
     "joint_vs_sum": ("joint", "teacher", "student"),
     "frozen_vs_student": ("frozen", "student"),
 }
-EVERY = (*STEPS, "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance")
+TOGETHER = "together_per_student"
+EVERY = (*STEPS, TOGETHER, "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance")
 HEADER = ("", "ratio", "target", "ours, ms", "peer, ms", "n", "spread", "peak memory, MB: ours, peer")
 
 
@@ -70,6 +73,26 @@ def compare_steps(dataset: Path, budget: str, scratch: Path, warm_up: int, round
         options = setups[trainers[0]].budget.model_dump(include={"precision", "memory_format", "threads"})
         found[name] = entry(*(runs[trainer][warm_up:] for trainer in trainers), **options)
     return found
+
+
+def compare_together(dataset: Path, budget: str, scratch: Path, warm_up: int, rounds: int) -> dict:
+    """A step of a student among 15 that are taught by one teacher, a subset each, beside a step of one by itself.
+
+    The one by itself has two modalities; on average the 15 have 2.1.
+    """
+    from processes import Setup, budget_of, steps, steps_together
+
+    from crossmodal.domain import all_subsets
+
+    setup = Setup(dataset, budget_of(budget, "cpu"), "choi2023_two_stage", SUBSET)
+    workers = {
+        "together": Worker(steps_together, setup, scratch / "together"),
+        "alone": Worker(steps, setup, scratch / "alone"),
+    }
+    runs = take_turns(workers, warm_up + rounds)
+    students = len(all_subsets())
+    shared = [replace(run, ms=run.ms / students) for run in runs["together"][warm_up:]]
+    return entry(shared, runs["alone"][warm_up:], students=students)
 
 
 def table(entries: dict[str, dict]) -> str:
@@ -103,6 +126,9 @@ def measure(only: set[str], rounds: int, tiny: bool) -> dict[str, dict]:
         if only & set(STEPS):
             warm_up, rounds = (1, 2) if tiny else (6, rounds)
             entries |= compare_steps(dataset, budget, folder / "steps", warm_up, rounds, only)
+        if TOGETHER in only:
+            turns = (1, 2) if tiny else (3, max(rounds // 4, 10))
+            entries[TOGETHER] = compare_together(dataset, budget, folder / "together", *turns)
         if "preprocess_vs_nnunet" in only:
             entries["preprocess_vs_nnunet"] = preprocess(cases, dataset, budget, folder / "preprocess", tiny)
         if "predict_vs_nnunet" in only:

@@ -26,7 +26,7 @@ FIELDS = {"ratio", "ours_ms", "peer_ms", "n", "spread", "device", "ours_peak_mb"
 
 @pytest.mark.slow
 def test_one_step_of_each_kind_and_every_command_is_measured(tmp_path: Path) -> None:
-    names = {"student_vs_stock", "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance"}
+    names = {"student_vs_stock", "together_per_student", "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance"}
     out = tmp_path / "latest.json"
     # Other tests of this process set nnU-Net's variables; its planner fails where nnUNet_n_proc_DA is 0.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
