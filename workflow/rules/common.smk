@@ -16,6 +16,7 @@ from crossmodal.domain import all_subsets
 from crossmodal.errors import UserError
 from crossmodal.experiment import config as experiments
 from crossmodal.experiment import layout, runs
+from crossmodal.experiment.initial import hash_of_initial
 from crossmodal.experiment.recorded import refuse_mixture
 from crossmodal.figures import FIGURES
 from crossmodal.files import sha256_of, write_json, write_yaml
@@ -181,7 +182,25 @@ def minutes_together(method, subsets):
 
 def recipe_hash(wildcards):
     """Changes when the resolved recipe does, and not when a comment, its title or its citation does."""
-    return sha256_of(EXPERIMENT.recipes[wildcards.method].training_fields())
+    return recipe_hash_of(wildcards.method, wildcards.modalities)(wildcards)
+
+
+def recipe_hash_of(method, modalities):
+    """As `recipe_hash`; weights that the training starts from count by their content, wherever they lie."""
+    recipe = EXPERIMENT.recipes[method]
+
+    def of_training(wildcards):
+        fields = recipe.training_fields()
+        if recipe.init_from is not None:
+            try:
+                fields["init_sha256"] = hash_of_initial(recipe.init_from, int(wildcards.fold))
+            except UserError:  # not there: what was trained from it knows its hash, and a training says what is wrong
+                model = {"method": method, "modalities": modalities, "seed": wildcards.seed, "fold": wildcards.fold}
+                trained = Path(MANIFEST.format(**model))
+                fields["init_sha256"] = json.loads(trained.read_text()).get("init_sha256") if trained.exists() else None
+        return sha256_of(fields)
+
+    return of_training
 
 
 def training_memory(wildcards, attempt):

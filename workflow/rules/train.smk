@@ -67,7 +67,7 @@ for method, number, subsets in JOINT_JOBS:
             out=model_of_student(method),
             settings=["--dataset", DATASET, "--budget", EXPERIMENT.budget, *DEVICE_OPTIONS],
             options=options_together(method, subsets),
-            recipe=sha256_of(EXPERIMENT.recipes[method].training_fields()),
+            recipe=recipe_hash_of(method, subsets[0]),
         shell:
             "crossmodal train --method {params.method:q} --modalities {params.subsets}"
             " --fold {wildcards.fold} --seed {wildcards.seed} {params.settings:q} {params.options:q}"

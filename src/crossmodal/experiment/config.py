@@ -9,6 +9,7 @@ from crossmodal.cohort.lock import read_lock
 from crossmodal.domain import RELEASES, all_subsets, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget, load_budget
+from crossmodal.experiment.initial import model_and_fold
 from crossmodal.experiment.layout import CASES
 from crossmodal.experiment.recipe import Recipe, load_all
 from crossmodal.experiment.validation import Model, read_yaml
@@ -204,7 +205,7 @@ def resolve(
     suffix = "-phantom" if config.is_phantom else ""
     name = config.experiment or f"{config.paper or 'experiment'}-{Path(config.budget).stem}{suffix}"
     if check_paths and not (results and (results / name / CASES).exists()):
-        _check_paths(config)
+        _check_paths(config, recipes)
     return Resolved.model_construct(
         **dict(config) | {"experiment": name},
         cohort_lock=read_lock(Path(config.brats_lock)).summary() if config.brats_lock else None,
@@ -221,7 +222,14 @@ def read_resolved(path: Path) -> Resolved:
     return Resolved.parse(read_yaml(path), str(path))
 
 
-def _check_paths(config: Config) -> None:
+def _check_paths(config: Config, recipes: dict[str, Recipe]) -> None:
+    for method, recipe in recipes.items():
+        if recipe.init_from is not None:
+            try:
+                for fold in config.folds:
+                    model_and_fold(recipe.init_from, fold)
+            except UserError as error:
+                raise UserError(f"method '{method}': {error}") from None
     given = {"'brats'": config.brats, "'split.file'": config.split.file}
     given |= {f"'external' {item.name}": item.path for item in config.external}
     for key, path in given.items():

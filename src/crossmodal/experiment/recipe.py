@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from crossmodal.data import METHODS
 from crossmodal.domain import ALL
@@ -20,6 +20,8 @@ from crossmodal.experiment.validation import Model, read_yaml
 TAP = re.compile(r"bottleneck|penultimate|logits|(encoder|decoder)\.(\d+|\*)")
 TAPS = ("bottleneck", "penultimate", "logits", "encoder.0", "decoder.0", "encoder.*", "decoder.*")  # for messages
 FOR_READERS = {"title", "source", "choice"}
+# A training is identified by the weights that it starts from, wherever they lie (`train.job`).
+NOT_IDENTIFYING = {*FOR_READERS, "init_from"}
 
 
 class Teacher(Model):
@@ -93,6 +95,9 @@ class Recipe(Model):
     """together: one backward for both; successive: the teacher's step first, then the student's on its new features."""
     stop_gradient: Literal["none", "teacher"] = "none"
     """teacher: the distillation sends no gradient into a jointly trained teacher."""
+    init_from: str | None = Field(None, min_length=1)
+    """Model folder of a trained network whose weights this one starts from, to fine-tune it, or 'shipped' for the
+    network that comes with the library; null for weights drawn from the seed."""
     teacher: Teacher | None = None
     """Who teaches; null for nobody."""
     distill: list[Term] = Field([])
@@ -114,6 +119,10 @@ class Recipe(Model):
             if wrong:
                 raise ValueError(message)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_it_could_be_set(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in write(self).items() if (key, value) != ("init_from", None)}
 
     @property
     def choices(self) -> list[str]:
@@ -146,8 +155,11 @@ class Recipe(Model):
         return self.modalities == "all"
 
     def training_fields(self) -> dict[str, Any]:
-        """The part that a training follows from: another title or citation is the same method."""
-        return {key: value for key, value in self.plain().items() if key not in FOR_READERS}
+        """The part that a training follows from: another title or citation is the same method.
+
+        The weights that it starts from are not in it: their hash stands beside it.
+        """
+        return {key: value for key, value in self.plain().items() if key not in NOT_IDENTIFYING}
 
     def trained_modalities(self, subset: str) -> str:
         """The subset under which the network that serves `subset` is trained."""

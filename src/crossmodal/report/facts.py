@@ -5,6 +5,7 @@ Computed from what was resolved, the methods section cannot say what was not run
 
 from crossmodal.experiment.budget import Budget
 from crossmodal.experiment.config import Resolved
+from crossmodal.experiment.initial import SHIPPED
 from crossmodal.experiment.recipe import Recipe, known_losses
 from crossmodal.wording import enumerate_words, method_label, modalities_label, percent, plural
 
@@ -52,7 +53,14 @@ def seeds(config: Resolved) -> str:
 
 
 def describe(recipe: Recipe) -> str:
-    """A recipe in a sentence: who teaches, what the teacher sees, what is matched where."""
+    """A recipe in words: who teaches, what the teacher sees, what is matched where, and what training starts from."""
+    if recipe.init_from is None:
+        return _describe_teaching(recipe)
+    start = "the network that comes with Crossmodal" if recipe.init_from == SHIPPED else recipe.init_from
+    return f"{_describe_teaching(recipe)} Training starts from the weights of {start}."
+
+
+def _describe_teaching(recipe: Recipe) -> str:
     teacher = recipe.teacher
     if teacher is None:
         if recipe.modalities == "any":

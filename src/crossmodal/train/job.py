@@ -16,7 +16,7 @@ from crossmodal.differences import differences, refuse_other
 from crossmodal.domain import ALL, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
-from crossmodal.experiment.recipe import FOR_READERS, Recipe
+from crossmodal.experiment.recipe import NOT_IDENTIFYING, Recipe
 from crossmodal.files import atomic_path, only_process, sha256_of, write_json
 from crossmodal.nnunet.dataset import NAME, PLANS
 from crossmodal.nnunet.export import read_checkpoint, read_manifest, write_checkpoint, write_cost, write_manifest
@@ -24,6 +24,7 @@ from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
 from crossmodal.progress import say
 from crossmodal.train import state as states
 from crossmodal.train.distillation import DistillationTrainer
+from crossmodal.train.initial import InitialWeights, read_initial
 from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.networks import FrozenNetwork
 from crossmodal.train.reproducibility import plain
@@ -68,6 +69,9 @@ class TrainingJob:
         return self.out / f"fold_{self.fold}"
 
 
+Students = list[tuple[TrainingJob, dict]]  # each with its identity
+
+
 def train(job: TrainingJob, device: torch.device) -> None:
     """Train, or go on with, one network; does nothing when it is already there.
 
@@ -76,8 +80,9 @@ def train(job: TrainingJob, device: torch.device) -> None:
         device: where to train.
 
     Raises:
-        UserError: the job does not fit its dataset, teacher or an earlier training in its folder; data cannot be read,
-            files cannot be written, or the loss is not a number. Nothing half-written stays under a final name.
+        UserError: the job does not fit its dataset, teacher, initial weights or an earlier training in its folder; data
+            cannot be read, files cannot be written, or the loss is not a number. Nothing half-written stays under a
+            final name.
         SystemExit: a signal asked to stop; the state is saved.
     """
     train_together([job], device)
@@ -104,20 +109,21 @@ def train_together(jobs: Sequence[TrainingJob], device: torch.device) -> None:
     manifest = dataset[2]
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
     refuse_other(manifest["budget"], first.budget.dataset_fields(), first.dataset, remedy)
+    initial = {job.modalities: read_initial(job.recipe, job.fold, job.modalities, dataset[0]) for job in jobs}
     with ExitStack() as stack:
         for job in jobs:
             stack.enter_context(only_process(job.folder, job.folder / ".lock", "trained"))
         stack.enter_context(fix_arithmetic(device, first.deterministic))
-        todo: list[tuple[TrainingJob, dict]] = []
+        todo: Students = []
         for job in jobs:
-            identity = _identity(job, manifest, teachers[job.modalities])
+            identity = _identity(job, manifest, teachers[job.modalities], initial[job.modalities])
             if _finished(job, identity):
                 say(f"{job.folder}: already trained")
             else:
                 todo.append((job, identity))
         faults = []
         for turn in _turns(todo, manifest["backbone"], device):
-            faults += _train_turn(turn, teachers, dataset, device, keep_states=len(jobs) > 1)
+            faults += _train_turn(turn, teachers, initial, dataset, device, keep_states=len(jobs) > 1)
         if faults:
             raise UserError("\n".join(map(str, faults)))
         for job in jobs:
@@ -130,9 +136,7 @@ def _resolved(job: TrainingJob, device: torch.device) -> TrainingJob:
     return replace(job, modalities=subset_name(parse_subset(job.modalities)), budget=budget)
 
 
-def _turns(
-    todo: list[tuple[TrainingJob, dict]], backbone: str, device: torch.device
-) -> list[list[tuple[TrainingJob, dict]]]:
+def _turns(todo: Students, backbone: str, device: torch.device) -> list[Students]:
     """The students in one turn or several, each as large as memory allows."""
     if len(todo) < 2:
         return [todo] if todo else []
@@ -146,7 +150,7 @@ def _turns(
 
 
 def _train_turn(
-    turn: list[tuple[TrainingJob, dict]], teachers: dict, dataset: tuple, device: torch.device, keep_states: bool
+    turn: Students, teachers: dict, initial: dict, dataset: tuple, device: torch.device, keep_states: bool
 ) -> list[NotFiniteError]:
     """Train students side by side and write what they became; returns what is wrong with those that were set aside.
 
@@ -168,6 +172,8 @@ def _train_turn(
         trainer = DistillationTrainer(plans | {"distillation": settings}, CONFIGURATION, job.fold, dataset_json, device)
         trainer.open_output(job.out, identity)
         trainer.initialize()
+        if start := initial[job.modalities]:
+            start.copy_into(trainer.network)
         if job.teacher is not None:
             if job.teacher not in frozen:
                 weights, trained = teachers[job.modalities]
@@ -233,7 +239,11 @@ def _read_teacher(job: TrainingJob) -> tuple[dict, dict] | None:
     return weights, manifest
 
 
-def _identity(job: TrainingJob, manifest: dict, teacher: tuple[dict, dict] | None) -> dict[str, Any]:
+def _identity(
+    job: TrainingJob, manifest: dict, teacher: tuple[dict, dict] | None, initial: InitialWeights | None
+) -> dict[str, Any]:
+    optional = {"deterministic": True} if job.deterministic else {}
+    optional |= {"init_sha256": initial.sha256} if initial else {}
     budget = {key: value for key, value in job.budget.plain().items() if key not in ASIDE}
     return {
         "method": job.method,
@@ -246,7 +256,7 @@ def _identity(job: TrainingJob, manifest: dict, teacher: tuple[dict, dict] | Non
         "backbone": manifest["backbone"],
         "dataset_sha256": manifest["dataset_sha256"],
         "teacher_sha256": teacher[1]["weights_sha256"] if teacher else None,
-    } | ({"deterministic": True} if job.deterministic else {})
+    } | optional
 
 
 def _finished(job: TrainingJob, identity: dict) -> bool:
@@ -255,7 +265,7 @@ def _finished(job: TrainingJob, identity: dict) -> bool:
         return False
     found = read_manifest(manifest)
     found.pop("weights_sha256")
-    found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in FOR_READERS}
+    found["recipe"] = {key: value for key, value in found["recipe"].items() if key not in NOT_IDENTIFYING}
     if job.replace and differences(found, identity):
         say(f"{job.folder}: holds a network of other settings, which is trained anew")
         for path in (manifest, checkpoint):
