@@ -29,7 +29,8 @@ class Growth:
 
     `unevenness` is that of the enhancing part in the core, `midline_mm` and `lowest_mm` are how near to the middle
     and how low (from the lower end of the field of view) a tumour may start, `smallest_ml` what a component has at
-    least, `mass_effect` the share of the core's sphere that pushes tissue away.
+    least, `mass_effect` the share of the core's sphere that pushes tissue away. `ragged` is the SD of the log of
+    what the oedema's front is late by after it was found, over `ragged_mm`: its border is then that uneven.
     """
 
     unevenness: float
@@ -44,6 +45,8 @@ class Growth:
     lowest_mm: float = 62.0
     smallest_ml: float = 1.0
     mass_effect: float = MASS_EFFECT_SHARE
+    ragged: float = 0.0
+    ragged_mm: float = 5.0
 
     @property
     def core_speed(self) -> dict[int, float]:
@@ -148,7 +151,10 @@ def grow(rng, kind: Kind, growth: Growth, seeds, coarse: Grid, coarse_brain, fin
         core_time = arrival(mask, tissue, growth.core_speed, core_noise, [seed])
         core = _lowest(core_time, mask, focus.ncr_ml + focus.et_ml, coarse.spacing)
         oedema_noise = growth.oedema_noise * smooth_field(rng, coarse, growth.noise_mm)
-        oedema_time = arrival(mask, tissue, growth.oedema_speed, oedema_noise, np.argwhere(core))
+        starts = np.argwhere(core) if core.any() else [seed]  # a core that is smaller than a voxel
+        oedema_time = arrival(mask, tissue, growth.oedema_speed, oedema_noise, starts)
+        if growth.ragged:
+            oedema_time = oedema_time * np.exp(growth.ragged * smooth_field(rng, coarse, growth.ragged_mm))
         necrosis_time = core_time * np.exp(growth.unevenness * smooth_field(rng, coarse, growth.noise_mm))
         times = [resample(t, coarse, fine) for t in (core_time, necrosis_time, oedema_time)]
         core = _lowest(times[0], fine_mask, focus.ncr_ml + focus.et_ml, fine.spacing)

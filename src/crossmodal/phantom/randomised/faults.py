@@ -6,7 +6,7 @@ from scipy import ndimage
 from crossmodal.phantom.grid import Grid, smooth_field
 
 # Share of cases with each fault.
-SHIFTED, CUT, LEFT, EMPTY, CLIPPED, BENT = 0.4, 0.25, 0.4, 0.1, 0.4, 0.4
+SHIFTED, CUT, LEFT, EMPTY, CLIPPED, BENT = 0.25, 0.2, 0.3, 0.1, 0.4, 0.4
 SHIFT_MM = 2.0
 DEEPEST_CUT_MM, THICKEST_REST_MM = 8.0, 8.0
 EMPTY_SLICES = 3

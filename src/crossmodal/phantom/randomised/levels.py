@@ -73,6 +73,39 @@ LEVELS = {
 }
 
 
+# Contrast of a compartment: its level less that of normal brain, over the SD of the brain. Lowest and highest that a
+# case may have; patients' are in docs/phantom.md. Without limits, sequences that show no tumour are drawn, and a
+# network learns to guess its outline from its middle.
+CONTRASTS = {
+    "t1": {"oedema": (-0.9, 0.05)},
+    "t1ce": {"oedema": (-1.0, 0.05), "enhancing": (1.0, 4.0)},
+    "t2": {"oedema": (0.4, 2.5), "enhancing": (0.1, 2.5)},
+    "flair": {"oedema": (1.5, 3.5), "enhancing": (0.8, 3.5)},
+}
+ABOVE_NECROSIS = 1.0  # of enhancing tumour in T1ce, in the same unit
+NORMAL = ("wm", "gm", "deep")
+
+
+def shows_tumour(modality: str, levels: dict[str, float], shares: dict[str, float]) -> bool:
+    """Whether a sequence shows a tumour as those of patients do.
+
+    Args:
+        modality: of the sequence.
+        levels: mean grey level of each compartment.
+        shares: of the brain's volume, of the same compartments; they sum to 1.
+    """
+    names = [name for name in shares if shares[name] > 0]
+    mean = sum(shares[name] * levels[name] for name in names)
+    spread = sum(shares[name] * (levels[name] - mean) ** 2 for name in names) ** 0.5
+    normal = sum(shares[name] * levels[name] for name in NORMAL) / sum(shares[name] for name in NORMAL)
+    contrast = {name: (levels[name] - normal) / spread for name in names}
+    limits = {name: between for name, between in CONTRASTS[modality].items() if name in contrast}
+    if not all(low <= contrast[name] <= high for name, (low, high) in limits.items()):
+        return False
+    both = modality == "t1ce" and {"enhancing", "necrosis"} <= contrast.keys()
+    return not both or contrast["enhancing"] - contrast["necrosis"] >= ABOVE_NECROSIS
+
+
 def draw_levels(rng: np.random.Generator, modality: str, width: float) -> dict[str, float]:
     """A grey level for each compartment of one sequence, white matter's being 1."""
     return {name: log_uniform(rng, width, *limits) for name, limits in LEVELS[modality].items()}

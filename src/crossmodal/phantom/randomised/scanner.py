@@ -55,12 +55,12 @@ def _t1_timing(rng: np.random.Generator, width: float) -> tuple[float, float, fl
 def _sequence(rng: np.random.Generator, width: float, t1, t2, flair, relaxivity: float) -> Sequence:
     return Sequence(
         Site(1, (), t1_timing=t1, t2_timing=t2, flair_timing=flair, relaxivity=relaxivity),
-        blur_mm=max(uniform(rng, width, 0.0, 1.2), 0.0),
+        blur_mm=max(uniform(rng, width, 0.0, 0.8), 0.0),
         axis=int(rng.integers(3)),
-        slice_mm=log_uniform(rng, width, 1.0, 5.0),
-        gap_mm=max(uniform(rng, width, -1.5, 1.5), 0.0),
-        noise=log_uniform(rng, width, 0.01, 0.06),
-        bias=max(uniform(rng, width, 0.0, 0.35), 0.0),
+        slice_mm=log_uniform(rng, width, 1.0, 4.0),
+        gap_mm=max(uniform(rng, width, -1.5, 0.5), 0.0),
+        noise=log_uniform(rng, width, 0.008, 0.035),
+        bias=max(uniform(rng, width, 0.0, 0.25), 0.0),
         bias_mm=log_uniform(rng, width, 30.0, 60.0),
         level=200 * log_uniform(rng, width, 0.4, 20.0),
     )

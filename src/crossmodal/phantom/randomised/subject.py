@@ -9,17 +9,19 @@ from crossmodal.phantom.grid import Grid, smooth_field
 from crossmodal.phantom.head import Head, whole, with_tumour
 from crossmodal.phantom.randomised import faults
 from crossmodal.phantom.randomised.anatomy import draw_warp, normal_parts
-from crossmodal.phantom.randomised.levels import draw_levels
+from crossmodal.phantom.randomised.levels import draw_levels, shows_tumour
 from crossmodal.phantom.randomised.lookalikes import add_lookalikes
 from crossmodal.phantom.randomised.scanner import acquire, draw_scanner
 from crossmodal.phantom.randomised.settings import Randomisation, log_uniform
 from crossmodal.phantom.randomised.tissue import draw_tissues, textured
 from crossmodal.phantom.randomised.tumour import Tumour, draw_tumour
 from crossmodal.phantom.signal import signal
+from crossmodal.phantom.site import Site, Tissue
 from crossmodal.phantom.tumour import ED, ET, GROWTH_SPACING_MM, NCR
 
 MIXED = 0.3  # share of cases in which each sequence by itself is of physics or of random grey levels
 TEXTURE = {"t1": (0.02, 0.10), "t2": (0.02, 0.12), "gd": (0.15, 0.6)}  # SD of the logarithm
+DRAWS = 200
 REGIONAL = (0.01, 0.08)  # SD of the logarithm of slow changes of a tissue's signal
 
 
@@ -77,29 +79,58 @@ def compartments(
 def noise_free(
     rng: np.random.Generator, how: Randomisation, grid: Grid, parts: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The four sequences before the scanner (x, y, z), white matter being 1."""
-    tissues, scanner = draw_tissues(rng, how.tissue), draw_scanner(rng, how.scanner)
+    """The four sequences before the scanner (x, y, z), white matter being 1; each shows the tumour."""
+    whole_brain = sum(part.sum() for part in parts.values())
+    shares = {name: float(part.sum() / whole_brain) for name, part in parts.items()}
     fineness = log_uniform(rng, how.tissue, 1.5, 4.0)
     texture = {
         key: log_uniform(rng, how.tissue, *limits) * smooth_field(rng, grid, fineness)
         for key, limits in TEXTURE.items()
     }
     of_case, mixed = rng.uniform() < how.random_intensities, rng.uniform() < MIXED
+    random = {m: rng.uniform() < how.random_intensities if mixed else of_case for m in MODALITIES}
+    tissues, sites = _draw_physics(rng, how, [m for m in MODALITIES if not random[m]], shares)
     maps = {name: textured(tissues[name], texture) for name in parts}
     images = {}
     for m in MODALITIES:
-        of_sequence = rng.uniform() < how.random_intensities
-        levels = draw_levels(rng, m, how.tissue)
         regional = np.exp(log_uniform(rng, how.tissue, *REGIONAL) * smooth_field(rng, grid, 12.0))
-        if of_sequence if mixed else of_case:
+        if random[m]:
+            levels = _draw_visible_levels(rng, how, m, shares)
             varied = _random_texture(rng, texture)
             image = sum(part * levels[name] * varied.get(name, varied["gm"]) for name, part in parts.items())
         else:
-            wm = tissues["wm"]
-            white = signal(m, scanner[m].site, wm.t1, wm.t2, wm.pd, wm.gd)
-            image = sum(part * signal(m, scanner[m].site, *maps[name]) for name, part in parts.items()) / white
+            image = sum(part * signal(m, sites[m], *maps[name]) for name, part in parts.items())
+            image = image / _level(m, sites[m], tissues["wm"])
         images[m] = image * regional
     return images
+
+
+def _draw_physics(
+    rng: np.random.Generator, how: Randomisation, modalities: list[str], shares: dict[str, float]
+) -> tuple[dict[str, Tissue], dict[str, Site]]:
+    """Tissues and timings with which each of these sequences shows the tumour; the last of many draws if none does."""
+    for _ in range(DRAWS):
+        tissues = draw_tissues(rng, how.tissue)
+        sites = {m: sequence.site for m, sequence in draw_scanner(rng, how.scanner).items()}
+        if all(
+            shows_tumour(m, {name: _level(m, sites[m], tissues[name]) for name in shares}, shares) for m in modalities
+        ):
+            break
+    return tissues, sites
+
+
+def _draw_visible_levels(
+    rng: np.random.Generator, how: Randomisation, modality: str, shares: dict[str, float]
+) -> dict[str, float]:
+    for _ in range(DRAWS):
+        levels = draw_levels(rng, modality, how.tissue)
+        if shows_tumour(modality, levels, shares):
+            break
+    return levels
+
+
+def _level(modality: str, site: Site, tissue: Tissue) -> float:
+    return float(signal(modality, site, tissue.t1, tissue.t2, tissue.pd, tissue.gd))
 
 
 def _random_texture(rng: np.random.Generator, texture: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

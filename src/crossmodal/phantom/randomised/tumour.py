@@ -53,11 +53,13 @@ def draw_tumour(rng: np.random.Generator, width: float) -> Tumour:
         lowest_mm=40.0,
         smallest_ml=0.1,
         mass_effect=float(np.clip(uniform(rng, width, 0.0, 0.8), 0, 0.9)),
+        ragged=log_uniform(rng, width, 0.1, 0.7),
+        ragged_mm=log_uniform(rng, width, 5.0, 12.0),
     )
     core = "necrosis" if form in ("ring", "solid") else "non_enhancing"
     kind = Kind("HGG" if core == "necrosis" else "LGG", foci)
-    border, share = log_uniform(rng, width, 0.6, 3.0), float(np.clip(uniform(rng, width, 0.6, 1.0), 0, 1))
-    return Tumour(form, kind, growth, core, border, share, log_uniform(rng, width, 0.05, 0.35))
+    border, share = log_uniform(rng, width, 0.4, 1.4), float(np.clip(uniform(rng, width, 0.85, 1.0), 0, 1))
+    return Tumour(form, kind, growth, core, border, share, log_uniform(rng, width, 0.03, 0.15))
 
 
 def _volume(rng: np.random.Generator, width: float) -> float:
