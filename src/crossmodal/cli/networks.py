@@ -96,33 +96,62 @@ def _subsets_to_train(modalities: str, out: Path) -> list[str]:
 
 @app.command("predict")
 def predict(
-    models: Annotated[Path, typer.Option(help="A model folder; its folds are averaged.")],
-    out: Annotated[Path, typer.Option(help="The segmentation, .nii.gz.")],
+    out: Annotated[Path | None, typer.Option(help="The segmentation, .nii.gz; with --patients a folder.")] = None,
     t1: Annotated[Path | None, typer.Option()] = None,
     t1ce: Annotated[Path | None, typer.Option()] = None,
     t2: Annotated[Path | None, typer.Option()] = None,
     flair: Annotated[Path | None, typer.Option()] = None,
-    release: Annotated[
-        str | None, typer.Option(help="Release whose label values are written; BraTS 1, 2, 4 by default.")
+    patients: Annotated[
+        Path | None, typer.Option(help="In place of files: a folder of patients in any release's layout, or a table.")
     ] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="A model folder, or an experiment's (results/NAME); else the shipped network.")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="Of an experiment: this method, not the best validated.")] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Of an experiment: average all seeds and folds.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the networks and the choice; segment nothing.")
+    ] = False,
+    release: Annotated[
+        str | None, typer.Option(help="Release whose label values are written; else the folder's, or BraTS 1, 2, 4.")
+    ] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Bring all images to the first one's grid.")] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option("--probabilities", help="Write those of WT, TC, ET too: 4D, float32, *_probabilities.nii.gz."),
+    ] = False,
+    picture: Annotated[bool, typer.Option("--picture", help="Write a picture for a quick look too: *.png.")] = False,
     device: Device = "auto",
 ) -> None:
-    """Segment one case from the modalities that are there."""
+    """Segment a patient, or a folder of them, from the sequences that are there. Research use, not a medical device."""
     from crossmodal.device import claimed_device
+    from crossmodal.predict.choose import Networks
+    from crossmodal.predict.request import answer, check_request, explanation
 
     given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
-    images = {name: path for name, path in given.items() if path is not None}
-    for path in images.values():
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
-    if not out.name.endswith((".nii.gz", ".nii")):
-        raise UserError(f"--out {out}: should end in .nii.gz")
+    files = {name: path for name, path in given.items() if path is not None}
+    networks = Networks(models, method, ensemble)
+    check_request(files, patients, out, release, resample, explain)
+    if explain:
+        from crossmodal.cli.printing import show
+
+        show(explanation(networks, files, patients))
+        return
     with claimed_device(device) as kind:
         import torch
 
-        from crossmodal.nnunet.predict import Predictor
+        from crossmodal.predict import patients as folders
+        from crossmodal.predict.segment import Segmenter, Wanted, show_warnings
 
-        Predictor(models, None, torch.device(kind)).write(images, out, release)
+        segmenter = Segmenter(networks, torch.device(kind), Wanted(release, resample, probabilities, picture))
+        if patients:
+            print(folders.summary(folders.segment_folder(patients, out, segmenter), out))
+            return
+        record = segmenter.segment(files, out)
+        show_warnings(record)
+        print(answer(record, out))
 
 
 @app.command("predict-cases")

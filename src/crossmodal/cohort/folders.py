@@ -65,8 +65,9 @@ def case_folders(
     return sorted(found), problems
 
 
-def read_folder(path: Path, entries: list[Path], release: str) -> Case:
-    """The case in a folder, with its problems: files that are missing, there twice, or of another case."""
+def read_folder(path: Path, entries: list[Path], release: str, incomplete: bool = False) -> Case:
+    """The case in a folder, with its problems: files that are there twice, of another case or, unless it may be
+    `incomplete`, missing."""
     name = path.name
     grade = next((part.upper() for part in reversed(path.parts[:-1]) if part.upper() in ("HGG", "LGG")), "")
     case = Case(name, patient_of(name), release, grade=grade, where=str(path))
@@ -100,7 +101,7 @@ def read_folder(path: Path, entries: list[Path], release: str) -> Case:
             case.error(f"has {len(files)} files for {what}: {both}", "keep one of them")
         case.files[what] = str(files[0])
     missing = [modality for modality in MODALITIES if modality not in case.files]
-    if missing:
+    if missing and not incomplete:
         there = ", ".join(entry.name for entry in entries) or "nothing"
         case.error(f"has no {', '.join(missing)}", f"all of {', '.join(MODALITIES)} are needed; in the folder: {there}")
     return case

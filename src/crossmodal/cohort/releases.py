@@ -23,6 +23,7 @@ from crossmodal.domain import RELEASES
 from crossmodal.errors import UserError, nearest
 
 GLI = "BraTS-GLI"  # 2023 or 2024
+NAMELESS = "brats2021"  # whose labels a prediction has where no name tells the release
 _PATTERNS = {
     "brats2018": r"Brats18_.+",
     "brats2019": r"BraTS19_.+",
@@ -35,12 +36,13 @@ _FIRST_VISIT_OF_2024 = 100
 _CHOOSE = "name it with --release (" + ", ".join(RELEASES) + ")"
 
 
-def find_cases(path: Path, release: str = "auto") -> Cohort:
+def find_cases(path: Path, release: str = "auto", incomplete: bool = False) -> Cohort:
     """Recognise the release under `path` and list its cases; only dataset.json and tables are opened.
 
     Args:
         path: a release's folder (or one above it), or a table of your own.
         release: one of `RELEASES`, or "auto" to recognise it.
+        incomplete: whether a case may lack sequences, and folders may have names of no release (`NAMELESS` then).
 
     Raises:
         UserError: the path does not exist, or holds no known release or several of them.
@@ -55,7 +57,7 @@ def find_cases(path: Path, release: str = "auto") -> Cohort:
         raise UserError(f"{path}: is an archive; unpack it and give the folder")
     table = path if path.is_file() else path / TABLE_NAME
     if path.is_file() or (table.is_file() and release in ("auto", "table")):
-        return read_table(table, release)
+        return read_table(table, release, incomplete)
     if release == "table":
         raise UserError(f"{path}: has no {TABLE_NAME}; write one with the columns case, t1, t1ce, t2, flair, seg")
     if release in ("auto", "msd-task01"):
@@ -64,7 +66,7 @@ def find_cases(path: Path, release: str = "auto") -> Cohort:
             return read_msd(root)
         if release == "msd-task01":
             raise UserError(f"{path}: has no dataset.json with imagesTr beside it; give the folder Task01_BrainTumour")
-    return _read_release(path, release)
+    return _read_release(path, release, incomplete)
 
 
 def gli_release(cases: list[Case]) -> tuple[str, str]:
@@ -86,7 +88,7 @@ def _release_of_name(name: str) -> str | None:
     return next((key for key, pattern in _PATTERNS.items() if re.fullmatch(pattern, name, re.IGNORECASE)), None)
 
 
-def _read_release(path: Path, release: str) -> Cohort:
+def _read_release(path: Path, release: str, incomplete: bool) -> Cohort:
     folders, problems = case_folders(path, lambda name: _release_of_name(name) is not None)
     if not folders:
         raise UserError(
@@ -99,6 +101,8 @@ def _read_release(path: Path, release: str) -> Cohort:
         for folder in folders:
             by_release.setdefault(_release_of_name(folder[0].name), []).append(folder)
         strangers = by_release.pop(None, [])
+        if not by_release and incomplete:
+            by_release[NAMELESS], strangers = strangers, []
         if not by_release:
             raise UserError(
                 f"{path}: holds images, but no release is known by names such as '{folders[0][0].name}'; "
@@ -113,7 +117,7 @@ def _read_release(path: Path, release: str) -> Cohort:
             what = f"is a folder of images with a name that is not of {release}"
             problems.append(error(stranger.name, stranger, what, "move it, or rename it as the release does"))
     release = "" if release == GLI else release
-    cases = [read_folder(folder, entries, release) for folder, entries in folders]
+    cases = [read_folder(folder, entries, release, incomplete) for folder, entries in folders]
     mappings = _name_mappings(path, [folder for folder, _ in folders])
     _grades_from(mappings, cases)
     first: dict[str, str] = {}

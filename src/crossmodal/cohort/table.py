@@ -18,17 +18,20 @@ REQUIRED = ("case", *MODALITIES)
 OPTIONAL = ("seg", "patient", "release", "grade")
 
 
-def read_table(path: Path, release: str = "auto") -> Cohort:
+def read_table(path: Path, release: str = "auto", incomplete: bool = False) -> Cohort:
     """The cases that a table lists; its files are not opened.
 
     Args:
         path: the CSV.
         release: of the cases for which the table does not name one; "auto" stands for "table".
+        incomplete: whether a case may lack sequences, and the table their columns.
 
     Raises:
         UserError: the table cannot be read, lacks a column or lists no case.
     """
-    columns, rows = read_csv(path, REQUIRED, OPTIONAL)
+    columns, rows = (
+        read_csv(path, REQUIRED[:1], (*MODALITIES, *OPTIONAL)) if incomplete else read_csv(path, REQUIRED, OPTIONAL)
+    )
     problems: list[Problem] = []
     cases: dict[str, Case] = {}
     for where, cells in rows:
@@ -36,7 +39,8 @@ def read_table(path: Path, release: str = "auto") -> Cohort:
             what = f"has {len(cells)} cells where the header has {len(columns)}"
             problems.append(error(cells[0], where, what, "quote cells that hold a comma"))
             continue
-        case = _case(dict(zip(columns, cells, strict=True)), path, where, "table" if release == "auto" else release)
+        row = dict(zip(columns, cells, strict=True))
+        case = _case(row, path, where, "table" if release == "auto" else release, incomplete)
         if case.name in cases:
             case.error(f"has the name of another case ({cases[case.name].where})", "give each case a name of its own")
             problems += case.problems
@@ -47,7 +51,7 @@ def read_table(path: Path, release: str = "auto") -> Cohort:
     return Cohort("table", f"a table of your own, labels as in {used}", list(cases.values()), problems, notes)
 
 
-def _case(row: dict[str, str], table: Path, where: str, default: str) -> Case:
+def _case(row: dict[str, str], table: Path, where: str, default: str, incomplete: bool) -> Case:
     name, release = row["case"], row.get("release") or default
     case = Case(name, row.get("patient") or name, release, grade=row.get("grade", "").upper(), where=where)
     for kind, value in (("case", name), ("patient", case.patient)):
@@ -62,7 +66,7 @@ def _case(row: dict[str, str], table: Path, where: str, default: str) -> Case:
             case.error(f"the path in {column} {fault}", "give a path below the table, or an absolute one")
         elif given:
             case.files[column] = str(table.parent / given)
-        elif column != "seg":
+        elif column != "seg" and not incomplete:
             case.error(f"has no {column}", f"all of {', '.join(MODALITIES)} are needed")
     return case
 

@@ -24,7 +24,7 @@ from crossmodal.device import fix_arithmetic
 from crossmodal.domain import NUMBER_OF_LABELS, from_internal, parse_subset, subset_name
 from crossmodal.errors import UserError
 from crossmodal.files import atomic_path, only_process, resumable_directory
-from crossmodal.nnunet.export import read_checkpoint, read_manifest
+from crossmodal.nnunet.export import hash_of_weights, read_checkpoint, read_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, require_known_classes
 from crossmodal.progress import track
 
@@ -56,7 +56,7 @@ class Predictor:
 
     Args:
         model: model folder with plans.json, dataset.json and fold_<k>/checkpoint_final.pth.
-        folds: folds whose probabilities are averaged; None for all that are there.
+        folds: folds whose outputs are averaged, before the sigmoid, as nnU-Net does; None for all that are there.
         device: where to run.
     """
 
@@ -91,6 +91,7 @@ class Predictor:
         with redirect_stdout(None):
             self.predictor = PairPredictor(device=device, allow_tqdm=False)
         weights = [checkpoint["network_weights"] for checkpoint in checkpoints]
+        self.folds, self.weights_sha256 = list(folds), [hash_of_weights(one) for one in weights]
         axes = checkpoints[0]["inference_allowed_mirroring_axes"]
         self.predictor.manual_initialization(
             network, self.plans, self.configuration, weights, self.dataset_json, "nnUNetTrainer", axes
@@ -106,6 +107,20 @@ class Predictor:
         Raises:
             UserError: a modality is missing, or an image cannot be used.
         """
+        volumes, properties = self.read(images)
+        voxel_ml = float(np.prod(properties["spacing"])) / 1000
+        sound = {name: sound_image(volume, voxel_ml, images[name]) for name, volume in volumes.items()}
+        return self.segment_volumes(sound, properties), properties
+
+    def read(self, images: dict[str, str | Path]) -> tuple[dict[str, np.ndarray], dict]:
+        """The images that the network uses, as nnU-Net's reader gives them, and the reader's properties.
+
+        Args:
+            images: as for `segment`.
+
+        Raises:
+            UserError: a modality is missing.
+        """
         missing = [name for name in self.modalities if name not in images]
         if not images or (missing and not self.any_subset):
             raise UserError(
@@ -114,26 +129,39 @@ class Predictor:
         reader = self.plans.image_reader_writer_class()
         given = [name for name in self.modalities if name in images]
         with tempfile.TemporaryDirectory() as scratch:
-            data, properties = reader.read_images([_as_file(images[name], Path(scratch), name) for name in given])
-        full = np.zeros((len(self.modalities), *data.shape[1:]), data.dtype)
-        voxel_ml = float(np.prod(properties["spacing"])) / 1000
-        for volume, name in zip(data, given, strict=True):
-            full[self.modalities.index(name)] = sound_image(volume, voxel_ml, images[name])
+            data, properties = reader.read_images([as_file(images[name], Path(scratch), name) for name in given])
+        return dict(zip(given, data, strict=True)), properties
+
+    def segment_volumes(
+        self, volumes: dict[str, np.ndarray], properties: dict, probabilities: bool = False
+    ) -> np.ndarray:
+        """Internal labels (0, 1 ED, 2 NCR, 3 ET), or with `probabilities` those of the network's outputs.
+
+        Args:
+            volumes: modality to image, three axes in the reader's order, as `read` gives them, background 0.
+            properties: the reader's; its "spacing" (mm) is used, and what preprocessing notes is added.
+            probabilities: whether to give float32 (outputs, three axes) instead, outputs being WT, TC, ET.
+        """
+        shape = next(iter(volumes.values())).shape
+        full = np.zeros((len(self.modalities), *shape), np.float32)
+        for name, volume in volumes.items():
+            full[self.modalities.index(name)] = volume
         preprocessor = self.configuration.preprocessor_class(verbose=False)
         arrays, _, properties = preprocessor.run_case_npy(
             full, None, properties, self.plans, self.configuration, self.dataset_json
         )
         with redirect_stdout(None):
             logits = self.predictor.predict_logits_from_preprocessed_data(torch.from_numpy(arrays)).cpu()
-            labels = convert_predicted_logits_to_segmentation_with_correct_shape(
+            found = convert_predicted_logits_to_segmentation_with_correct_shape(
                 logits,
                 self.plans,
                 self.configuration,
                 self.labels,
                 properties,
+                return_probabilities=probabilities,
                 num_threads_torch=torch.get_num_threads(),
             )
-        return labels, properties
+        return found[1].astype(np.float32, copy=False) if probabilities else found
 
     def write(self, images: dict[str, str | Path], out: Path, release: str | None) -> None:
         """Segment a case into a file, in native geometry.
@@ -147,6 +175,10 @@ class Predictor:
             UserError: a modality is missing, an image cannot be used, or the file cannot be written whole.
         """
         labels, properties = self.segment(images)
+        self.write_labels(labels, properties, out, release)
+
+    def write_labels(self, labels: np.ndarray, properties: dict, out: Path, release: str | None) -> None:
+        """Write a segmentation of `segment` in native geometry; arguments and errors are those of `write`."""
         theirs = np.zeros(NUMBER_OF_LABELS, np.uint8)
         for ours, value in from_internal(release or "brats2021").items():
             theirs[ours] = value
@@ -226,7 +258,7 @@ def _require_whole(written: Path, out: Path) -> None:
         ) from None
 
 
-def _as_file(spec: str | Path, scratch: Path, name: str) -> str:
+def as_file(spec: str | Path, scratch: Path, name: str) -> str:
     """A file that nnU-Net's reader opens: the file itself, or one volume of a 4D file written out."""
     if "#" not in str(spec):
         return str(spec)
