@@ -1,4 +1,4 @@
-"""The docs site: Sphinx reads these Markdown pages (MyST), Furo draws them. `make docs` builds it.
+"""The docs site: Sphinx reads these Markdown pages and the notebook (MyST), Furo draws them. `make docs` builds it.
 
 Sphinx, because MkDocs 1 has had no release since August 2024, Material for MkDocs is at the end of its support, and
 their successor, Zensical, is before its version 1.
@@ -10,7 +10,8 @@ project = "Crossmodal"
 version = release = __version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+nb_execution_mode = "off"  # the notebook holds its outputs; tests/docs/test_tour.py runs it
 myst_heading_anchors = 4  # links such as data.md#splits, as GitHub has them
 smartquotes_action = "D"  # two dashes become one, quotes stay
 highlight_language = "none"  # a block without a language is a terminal or a table

@@ -16,15 +16,19 @@ PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
+def names_of_pages() -> set[str]:
+    return {path.stem for path in (*DOCS.glob("*.md"), *DOCS.glob("*.ipynb"))}
+
+
 def test_navigation_lists_every_page_once() -> None:
     trees = re.findall(r"```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL)
     listed = "".join(trees).split()
-    assert sorted(listed) == sorted({path.stem for path in DOCS.glob("*.md")} - {"index"})
+    assert sorted(listed) == sorted(names_of_pages() - {"index"})
 
 
 def test_index_links_every_page() -> None:
-    linked = set(re.findall(r"\]\(([\w-]+)\.md", (DOCS / "index.md").read_text()))
-    assert linked == {path.stem for path in DOCS.glob("*.md")} - {"index"}
+    linked = set(re.findall(r"\]\(([\w-]+)\.(?:md|ipynb)", (DOCS / "index.md").read_text()))
+    assert linked == names_of_pages() - {"index"}
 
 
 def test_readme_links_lead_somewhere() -> None:
