@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from crossmodal.errors import UserError
 from crossmodal.train import batches
 from crossmodal.train.batches import CheckedCases
-from crossmodal.train.transforms import LabelsInOnePass, RegionsByComparison, speed_up
+from crossmodal.train.transforms import LabelsNearBoundaries, RegionsByComparison, speed_up
 
 REGIONS = st.lists(st.one_of(st.integers(0, 5), st.lists(st.integers(0, 5), min_size=1, max_size=4)), min_size=1)
 
@@ -67,7 +67,7 @@ def test_a_resampled_segmentation_is_that_of_nnunet(size, padding, labels, dtype
     for transform in (stock, ours):
         transform.border_mode_seg, transform.padding_value_seg = "constant", padding
     ours = faster(ours)
-    assert type(ours) is LabelsInOnePass
+    assert type(ours) is LabelsNearBoundaries
     segmentation, found = blobs(seed, labels, dtype, smooth), []
     for transform in (stock, ours):
         np.random.seed(seed)

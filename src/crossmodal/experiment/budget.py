@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from crossmodal.data import BUDGETS
 from crossmodal.errors import UserError, nearest
@@ -39,6 +39,9 @@ class Budget(Model):
     """Torch threads of a training: set here and never from --cores, since one and two threads round differently."""
     loader_workers: int = Field(8, ge=0)
     """Processes that load and augment; 0: in the training process, with stock nnU-Net's own random stream."""
+    augment_on: Literal["loader", "device"] = "loader"
+    """Where batches are augmented, with nnU-Net's transforms and probabilities: loader, by the processes that load
+    them; device, where the network is, from a random stream for each batch. Not measured on a GPU yet."""
     memory_format: Literal["contiguous", "channels_last_3d"] = "contiguous"
     """Layout of tensors; channels_last_3d is faster on CPUs and rounds differently from stock nnU-Net."""
     precision: Literal["default", "fp32", "bf16", "bf16_where_fast"] = "default"
@@ -65,6 +68,11 @@ class Budget(Model):
                         f"axis {axis} must be a multiple of {divisor}"
                     )
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_choice(self, write: SerializerFunctionWrapHandler) -> dict:
+        """Without what version 0.1 did not record, where it says what was done then."""
+        return {key: value for key, value in write(self).items() if (key, value) != ("augment_on", "loader")}
 
     @property
     def steps(self) -> int:

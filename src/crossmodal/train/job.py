@@ -245,6 +245,8 @@ def _identity(
     optional = {"deterministic": True} if job.deterministic else {}
     optional |= {"init_sha256": initial.sha256} if initial else {}
     budget = {key: value for key, value in job.budget.plain().items() if key not in ASIDE}
+    # On the device each batch has a stream of its own, whoever loads it.
+    one_stream = job.budget.loader_workers == 0 and job.budget.augment_on == "loader"
     return {
         "method": job.method,
         "recipe": job.recipe.training_fields(),
@@ -252,7 +254,7 @@ def _identity(
         "modalities": job.modalities,
         "seed": job.seed,
         "fold": job.fold,
-        "budget": budget | {"loads_in_process": job.budget.loader_workers == 0},
+        "budget": budget | {"loads_in_process": one_stream},
         "backbone": manifest["backbone"],
         "dataset_sha256": manifest["dataset_sha256"],
         "teacher_sha256": teacher[1]["weights_sha256"] if teacher else None,

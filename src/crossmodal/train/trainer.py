@@ -21,7 +21,7 @@ from crossmodal.files import atomic_path, remove_half_written
 from crossmodal.nnunet.environment import environment
 from crossmodal.progress import say
 from crossmodal.train import state as states
-from crossmodal.train.batches import CheckedCases, batches_in_order
+from crossmodal.train.batches import CheckedCases, PatchLoader, augmented_on, batches_in_order
 from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed
 from crossmodal.train.saving import Saving
@@ -140,20 +140,26 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
         return CheckedCases(train), CheckedCases(val)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's loaders; with worker processes in a fixed order, else in this process on its one stream."""
+        """nnU-Net's loaders; with a stream for each batch, in a fixed order, else in this process on its one stream."""
         with environment(nnUNet_n_proc_DA="0"):
             train, val = super().get_dataloaders()
+        for loader in (train.data_loader, val.data_loader):
+            loader.__class__ = PatchLoader
         workers = self.budget.loader_workers
-        if workers == 0:
+        on_device = self.budget.augment_on == "device"
+        if workers == 0 and not on_device:
             return train, val
+        train.data_loader.elsewhere = on_device
         stream, pin = derive_seed(self.seed, "batches"), self.device.type == "cuda"
         done, done_val = self._steps_done(), self.current_epoch * self.num_val_iterations_per_epoch
         total_val = self.num_epochs * self.num_val_iterations_per_epoch
         of_train, of_val = derive_seed(stream, "train"), derive_seed(stream, "val")
-        return (
-            batches_in_order(train.data_loader, of_train, done, self._steps(), workers, pin),
-            batches_in_order(val.data_loader, of_val, done_val, total_val, max(1, workers // 4), pin),
-        )
+        batches = batches_in_order(train.data_loader, of_train, done, self._steps(), workers, pin)
+        if on_device:
+            transforms = train.data_loader.transforms.transforms
+            batches = augmented_on(self.device, batches, transforms, derive_seed(stream, "augment"), done)
+        val_workers = max(1, workers // 4) if workers else 0
+        return batches, batches_in_order(val.data_loader, of_val, done_val, total_val, val_workers, pin)
 
     @staticmethod
     def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
