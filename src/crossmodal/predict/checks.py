@@ -8,13 +8,14 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from crossmodal.cohort.background import remarks_on_background, zero_background
+from crossmodal.cohort.background import NOT_ZERO, STRIP, remarks_on_background, zero_background
 from crossmodal.cohort.headers import GEOMETRY_TOLERANCE, Header, read_header
 from crossmodal.cohort.problems import BadFileError
 from crossmodal.cohort.volumes import split_spec
 from crossmodal.domain import MODALITY_LABELS
 from crossmodal.errors import UserError
 from crossmodal.predict.sequences import coarsened, doubt
+from crossmodal.predict.skull import has_skull
 
 SMALLEST_BRAIN_ML = 600  # a grown-up's brain has 1.0 to 2.0 litres
 OBLIQUE_DEGREES = 20
@@ -101,7 +102,7 @@ def check_voxels(images: Images, volumes: Mapping[str, np.ndarray], spacing: Ite
     """
     spacing = tuple(float(side) for side in spacing)
     voxel_ml = float(np.prod(spacing)) / 1000
-    sound = {}
+    sound, coarse = {}, {}
     for name, volume in volumes.items():
         file = images.files[name]
         try:
@@ -110,6 +111,9 @@ def check_voxels(images: Images, volumes: Mapping[str, np.ndarray], spacing: Ite
             raise UserError(f"{file}: {'; '.join(fault.args)}") from None
         images.warnings += [f"{file}: {problem}; {remedy}" for problem, remedy in remarks]
         sound[name] = zero_background(volume)
+        coarse[name] = coarsened(sound[name], spacing)
+        if remarks in ([], [NOT_ZERO]) and has_skull(*coarse[name]):
+            images.warnings.append(f"{file}: has a dark layer below its rim, as bone is; {STRIP}")
         brain_ml = np.count_nonzero(sound[name]) * voxel_ml
         if brain_ml < SMALLEST_BRAIN_ML:
             images.warnings.append(
@@ -121,8 +125,8 @@ def check_voxels(images: Images, volumes: Mapping[str, np.ndarray], spacing: Ite
             raise UserError(
                 f"{images.files[other]}: is the same image as {images.files[one]}; give each sequence its own"
             )
-    _compare_brains(images, sound, spacing)
-    found = doubt(sound, spacing)
+    _compare_brains(images, {name: image != 0 for name, (image, _) in coarse.items()})
+    found = doubt(coarse)
     if found:
         images.warnings.append(
             f"{found.said(images.files)}, by the contrasts of its tissues; look at the images and give each under its "
@@ -159,8 +163,9 @@ def check_tumour(images: Images, tumour_ml: float, brain_ml: float) -> None:
     if not tumour_ml:
         images.warnings.append(f"{file}: no tumour was found; look at the images")
     elif tumour_ml > LARGEST_TUMOUR * brain_ml:
+        share = f"{tumour_ml / brain_ml:.0%}"
         images.warnings.append(
-            f"{file}: {tumour_ml / brain_ml:.0%} of the brain is segmented as tumour; look at the picture (--picture), "
+            f"{file}: what is segmented as tumour has {share} of the brain's volume; look at the picture (--picture), "
             "and whether these images are as the network's training images are"
         )
 
@@ -250,8 +255,7 @@ def _compare_grids(images: Images, resample: bool) -> None:
         )
 
 
-def _compare_brains(images: Images, volumes: Mapping[str, np.ndarray], spacing: tuple[float, ...]) -> None:
-    brains = {name: coarsened(volume, spacing)[0] != 0 for name, volume in volumes.items()}
+def _compare_brains(images: Images, brains: Mapping[str, np.ndarray]) -> None:
     for one, other in pairwise(brains):
         both = np.count_nonzero(brains[one] & brains[other])
         total = np.count_nonzero(brains[one]) + np.count_nonzero(brains[other])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossmodal.cohort.cases import Cohort
-from crossmodal.cohort.releases import find_cases
+from crossmodal.cohort.releases import find_cases, gli_release
 from crossmodal.errors import UserError
 from crossmodal.predict.checks import CONVERT, dicom_in
 
@@ -23,7 +23,8 @@ def find_patients(folder: Path) -> Cohort:
         raise UserError(f"{folder}: holds DICOM files and no NIfTI image; {CONVERT}")
     cohort = find_cases(folder, incomplete=True)
     # GLI's names do not tell 2023 from 2024, but the labels that a prediction can have are the same in both.
-    cohort.release = {"": "brats2023-gli", "table": UNTIL_2021}.get(cohort.release, cohort.release)
+    either = gli_release(cohort.cases)[0] or "brats2023-gli" if not cohort.release else ""
+    cohort.release = UNTIL_2021 if cohort.release == "table" else cohort.release or either
     return cohort
 
 

@@ -10,9 +10,9 @@ from crossmodal.cohort.problems import errors_in, printable
 from crossmodal.domain import MODALITIES, REGIONS, subset_name
 from crossmodal.errors import UserError, storage_fault
 from crossmodal.files import only_process, remove_half_written
-from crossmodal.predict.checks import CONVERT
+from crossmodal.predict.checks import CONVERT, dicom_in
 from crossmodal.predict.find import dicom_folders, find_patients
-from crossmodal.predict.output import NOTICE
+from crossmodal.predict.output import NOTICE, beside
 from crossmodal.predict.segment import Segmenter, show_warnings
 from crossmodal.progress import say, track
 from crossmodal.wording import enumerate_words, plural
@@ -50,10 +50,8 @@ def segment_folder(folder: Path, out: Path, segmenter: Segmenter) -> list[dict[s
     segmenter.wanted = replace(segmenter.wanted, release=segmenter.wanted.release or cohort.release)
     rows = {case.name: _row(case) for case in cohort.cases}
     rows |= {problem.case: _failure(problem.case, _said(problem)) for problem in errors_in(cohort.problems)}
-    rows |= {
-        place.name: _failure(place.name, f"{place}: is a folder of DICOM files; {CONVERT}")
-        for place in dicom_folders(folder)
-    }
+    strangers = [place for place in dicom_folders(folder) if place.name not in rows]
+    rows |= {place.name: _failure(place.name, _is_dicom(place)) for place in strangers}
     with only_process(out, out / ".lock", "written"):
         remove_half_written(out)
         for case in track(cohort.cases, "patients segmented"):
@@ -86,11 +84,14 @@ def _segmented(case: Case, out: Path, segmenter: Segmenter) -> dict[str, str]:
     try:
         if wrong:
             raise UserError(_said(wrong[0]))
+        if not files and dicom_in(Path(case.where)):
+            raise UserError(_is_dicom(Path(case.where)))
         if not files:
             raise UserError(f"{case.where}: has none of {', '.join(MODALITIES)}; put its images there, named so")
         segmentation = out / f"{case.name}.nii.gz"
         record = _record(case, files, segmentation, segmenter)
         if record is None:
+            _remove_older(segmentation)
             record = segmenter.segment(files, segmentation, case.name)
             show_warnings(record)
         volumes = {f"{region}_ml": f"{record['volumes_ml'][region]:.3f}" for region in REGIONS}
@@ -117,6 +118,13 @@ def _record(case: Case, files: dict[str, str], segmentation: Path, segmenter: Se
     return record if same else None
 
 
+def _remove_older(segmentation: Path) -> None:
+    """Delete what an earlier call wrote of other images or networks, so that it is not taken for these."""
+    for ending in (".json", "_probabilities.nii.gz", ".png"):
+        beside(segmentation, ending).unlink(missing_ok=True)
+    segmentation.unlink(missing_ok=True)
+
+
 def _row(case: Case) -> dict[str, str]:
     sequences = subset_name(tuple(name for name in MODALITIES if name in case.files))
     return {"case": printable(case.name), "status": "not yet", "sequences": sequences, "notice": NOTICE}
@@ -130,6 +138,10 @@ def _failure(name: str, why: str, sequences: str = "") -> dict[str, str]:
         "error": printable(why),
         "notice": NOTICE,
     }
+
+
+def _is_dicom(folder: Path) -> str:
+    return f"{folder}: is a folder of DICOM files; {CONVERT}"
 
 
 def _said(problem) -> str:

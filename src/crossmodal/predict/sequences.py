@@ -7,7 +7,7 @@ being T1, T1ce, T2 or FLAIR. Two images of a patient are compared too (`pair_con
 whether their difference has bright outliers (enhancement) or dark ones, each a normal distribution for every ordered
 pair of sequences. What was given is doubted when another assignment of names is clearly more likely.
 
-Coefficients: data/sequence_check.json, which bench/sequence_check.py fits to phantoms; no patient is in them.
+Coefficients: data/sequence_check.json, which bench/patient_checks.py fits to phantoms; no patient is in them.
 """
 
 import json
@@ -59,15 +59,13 @@ class Doubt:
         return enumerate_words(wrong)
 
 
-def doubt(volumes: dict[str, np.ndarray], spacing: tuple[float, ...]) -> Doubt | None:
+def doubt(coarse: Mapping[str, tuple[np.ndarray, list[float]]]) -> Doubt | None:
     """The names that fit the images clearly better than the given ones; None if there are none.
 
     Args:
-        volumes: modality to image, three axes, all of one shape, background 0.
-        spacing: mm along each axis.
+        coarse: modality to what `coarsened` gives of its image; all of one shape, background 0.
     """
-    given = tuple(name for name in MODALITIES if name in volumes)
-    coarse = {name: coarsened(volumes[name], spacing) for name in given}
+    given = tuple(name for name in MODALITIES if name in coarse)
     if any(not (image != 0).any() for image, _ in coarse.values()):
         return None
     likelihood = log_likelihoods(

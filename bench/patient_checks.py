@@ -1,9 +1,10 @@
-"""Fit and measure the check that a sequence looks like what it is given as (crossmodal/predict/sequences.py).
+"""Fit and measure the checks of a patient's images: sequences given under a wrong name, and skulls left.
 
-    python bench/sequence_check.py FOLDER --real FOLDER --fit --write docs/patient.md
+    python bench/patient_checks.py FOLDER --real FOLDER --fit --write docs/patient.md
 
 The phantoms are made in FOLDER where they are not there yet (420 in all, about eight minutes on two cores). Those of
-TRAIN are fitted to, those of TEST are measured; patients are measured alone.
+TRAIN are fitted to, those of TEST are measured; patients are measured alone. Heads with a skull are simulated: fluid,
+bone and scalp, each of a random thickness and intensity, around phantoms and patients (`with_skull`).
 """
 
 from itertools import combinations, permutations
@@ -13,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import typer
 from measure import markdown_table
+from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 
 from crossmodal.domain import MODALITIES, MODALITY_LABELS
@@ -20,6 +22,7 @@ from crossmodal.files import replace_between, write_json
 from crossmodal.phantom import write_cohort
 from crossmodal.predict import sequences
 from crossmodal.predict.sequences import coarsened, contrasts, judge, log_likelihoods, pair_contrasts
+from crossmodal.predict.skull import has_skull
 from crossmodal.progress import track
 
 # Site, seed, number of cases; of TEST a name first.
@@ -47,8 +50,30 @@ def measured(folder: Path) -> list[dict]:
             for name, image in images.items()
         }
         pairs = {(a, b): pair_contrasts(coarse[a][0], coarse[b][0]) for a, b in combinations(MODALITIES, 2)}
-        found.append({"images": {name: contrasts(*one) for name, one in coarse.items()}, "pairs": pairs})
+        numbers = {name: contrasts(*one) for name, one in coarse.items()}
+        rng = np.random.default_rng(len(found))
+        heads = [(has_skull(*one), has_skull(*with_skull(*one, name, rng))) for name, one in coarse.items()]
+        found.append({"images": numbers, "pairs": pairs, "heads": heads})
     return found
+
+
+def with_skull(
+    image: np.ndarray, spacing: list[float], name: str, rng: np.random.Generator
+) -> tuple[np.ndarray, list[float]]:
+    """A simulated head around a brain: up to 3 mm of fluid, 4 to 8 mm of bone and as much scalp."""
+    fluid, (low, high) = {
+        "t1": (0.3, (0.9, 1.8)), "t1ce": (0.3, (0.9, 1.8)), "t2": (2.0, (0.7, 1.5)), "flair": (0.3, (0.5, 1.2)),
+    }[name]  # fmt: skip
+    head = np.pad(image, 12).astype(float)
+    brain = ndimage.binary_closing(ndimage.binary_fill_holes(head != 0), iterations=4)
+    away, inner = ndimage.distance_transform_edt(~brain, sampling=spacing), np.median(image[image != 0])
+    borders = np.cumsum([rng.uniform(0, 3), rng.uniform(4, 8), rng.uniform(4, 8)])
+    layers = [away <= borders[0], away <= borders[1], away <= borders[2]]
+    levels = [fluid, rng.uniform(0.05, 0.35), rng.uniform(low, high)]
+    for layer, level in zip(layers, levels, strict=True):
+        empty = layer & (head == 0)
+        head[empty] = inner * level * rng.uniform(0.6, 1.4, np.count_nonzero(empty))
+    return head, spacing
 
 
 def fitted(cases: list[dict]) -> dict:
@@ -66,7 +91,7 @@ def fitted(cases: list[dict]) -> dict:
             covariance = np.cov(signed.T) + WIDENING * np.eye(2)
             pairs[names] = {"mean": signed.mean(0).round(4).tolist(), "covariance": covariance.round(5).tolist()}
     return {
-        "made_by": "bench/sequence_check.py",
+        "made_by": "bench/patient_checks.py",
         "features": list(sequences.FEATURES),
         "mean": mean.round(5).tolist(),
         "sd": sd.round(5).tolist(),
@@ -101,6 +126,10 @@ def rates(cases: list[dict]) -> dict[str, str]:
     row["one image under another's name, T1 and T1ce aside"] = share(
         [(c, (a,), (b,)) for c in cases for a, b in others]
     )
+    heads = [head for case in cases for head in case["heads"]]
+    for number, what in enumerate(("a skull seen, in stripped images", "a skull seen, in simulated heads")):
+        seen = sum(head[number] for head in heads)
+        row[what] = f"{seen} of {len(heads)} ({100 * seen / len(heads):.1f}%)"
     return row
 
 
@@ -112,11 +141,11 @@ def main(phantoms: Path, real: Path | None = None, fit: bool = False, write: Pat
     if real:
         cases = measured(real)
         columns[f"{len(cases)} patients"] = rates(cases)
-    trials = next(iter(columns.values()))
-    table = markdown_table(["doubted", *columns], [[one, *(row[one] for row in columns.values())] for one in trials])
+    rows = [[what, *(row[what] for row in columns.values())] for what in next(iter(columns.values()))]
+    table = markdown_table(["what was warned of", *columns], rows)
     print(table)
     if write:
-        replace_between(write, "sequence check", table)
+        replace_between(write, "patient checks", table)
 
 
 if __name__ == "__main__":
