@@ -41,14 +41,16 @@ def patients() -> list[Path]:
     return found
 
 
-def dice_of_subsets(model: Path, fold: int, subsets: Sequence[str]) -> pd.DataFrame:
-    """One row for each case, subset and region, with its Dice."""
+def dice_of_subsets(
+    model: Path, fold: int, subsets: Sequence[str], folders: Sequence[Path] | None = None
+) -> pd.DataFrame:
+    """One row for each case, subset and region, with its Dice; of all patients, or of these folders."""
     predictor = Predictor(model, [fold], torch.device("cpu"))
     theirs = np.zeros(4, np.uint8)
     for ours, value in from_internal(RELEASE).items():
         theirs[ours] = value
     rows = []
-    for folder in track(patients(), "patients segmented"):
+    for folder in track(folders or patients(), "patients segmented"):
         reference, _, _ = read_labels(folder / f"{folder.name}_seg.nii.gz", RELEASE)
         for subset in subsets:
             images = {m: folder / f"{folder.name}_{m}.nii.gz" for m in parse_subset(subset)}
