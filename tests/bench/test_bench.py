@@ -26,7 +26,13 @@ FIELDS = {"ratio", "ours_ms", "peer_ms", "n", "spread", "device", "ours_peak_mb"
 
 @pytest.mark.slow
 def test_one_step_of_each_kind_and_every_command_is_measured(tmp_path: Path) -> None:
-    names = {"student_vs_stock", "together_per_student", "preprocess_vs_nnunet", "predict_vs_nnunet", "score_vs_surface_distance"}
+    names = {
+        "student_vs_stock",
+        "together_per_student",
+        "preprocess_vs_nnunet",
+        "predict_vs_nnunet",
+        "score_vs_surface_distance",
+    }
     out = tmp_path / "latest.json"
     # Other tests of this process set nnU-Net's variables; its planner fails where nnUNet_n_proc_DA is 0.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("nnUNet_")}
@@ -58,11 +64,13 @@ def test_gpu_script_on_a_cpu(
     gpu.main(only="frozen", out=tmp_path / "gpu.json", tiny=True)
     shown = capsys.readouterr().out
     rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
-    assert [(row["precision"], row["on_device"]) for row in rows] == [
-        *(("default", True), ("default", False), ("bf16", True), ("bf16", False))
-    ]
+    sources = ("on the device", "loaded", "augmented there")
+    expected = [(precision, source) for precision in ("default", "bf16") for source in sources]
+    assert [(row["precision"], row["source"]) for row in rows] == expected
     assert all(row["images_per_s"] > 0 and row["tflop_per_step"] > 0 for row in rows)
     assert "| frozen | bf16 | off | loaded |" in shown
+    assert "| real_vs_preloaded | frozen, bf16, augmented there |" in shown and "not measured" not in shown
+    assert gpu.goals([]).count("not measured") == len(gpu.GOALS)
 
 
 def test_the_table_stands_between_the_readme_s_markers(tmp_path: Path) -> None:
@@ -116,3 +124,23 @@ def test_arrays_that_differ_in_one_voxel_stop_the_measurement(tiny_dataset: Path
     blosc2.asarray(values, urlpath=str(file), mode="w")
     with pytest.raises(SystemExit, match="are not nnU-Net's"):
         same_arrays(ours, theirs)
+
+
+def test_the_loader_script_compares_with_nnunet_s_loader(
+    tiny_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    import loader
+
+    from crossmodal.train import batches
+
+    (tmp_path / "nnunet").symlink_to(tiny_dataset)
+    write_yaml(tmp_path / "budget.yaml", TINY_BUDGET)
+    built = tmp_path, None, str(tmp_path / "budget.yaml")
+    monkeypatch.setattr(loader, "TINY", SimpleNamespace(built=lambda: nullcontext(built)))
+    monkeypatch.setattr(batches, "KEPT_AT_MOST", batches.KEPT_AT_MOST)
+    loader.main(out=tmp_path / "loader.json", tiny=True)
+    found = json.loads((tmp_path / "loader.json").read_text())
+    assert [(row["batches"], row["workers"]) for row in found["per_second"]] == [("augmented", 1), ("not augmented", 1)]
+    assert all(row["ours"] > 0 and row["nnunet"] > 0 for row in found["per_second"])
+    assert "| augmented | 1 |" in capsys.readouterr().out
+    assert loader.FULL_SIZE.budget.patch_size == [128, 128, 128]
