@@ -6,15 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crossmodal.data import DATA
 from crossmodal.domain import ALL, REGIONS, parse_subset, subset_name
 from crossmodal.errors import UserError, nearest
+from crossmodal.experiment.initial import NETWORK
 from crossmodal.wording import estimate, modalities_label, plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SHIPPED = DATA / "network"  # the model folder of the network that comes with this library
+SHIPPED = NETWORK  # the model folder of the network that comes with this library
 SHIPPED_AXES = "LPS"  # of its training images, as BraTS stores them
 AVERAGED = "WT, TC and ET"
 
