@@ -14,6 +14,7 @@ NOTICE = "Research use only. Not a medical device."
 BASE = ("flair", "t1ce", "t2", "t1")  # the image in the picture: the first of these that was given
 SLICES = 5
 DPI = 150
+WIDTHS = {"WT": 1.2, "TC": 2.4, "ET": 0.9}  # both are seen where the outlines of TC and ET are the same
 PERCENTILES = 1, 99.5  # of the brain's intensities: black and white
 
 
@@ -101,16 +102,16 @@ def draw(segmentation: Path, values: dict[str, tuple[int, ...]], images: dict[st
             for region in REGIONS:
                 mask = masks[region][part].T[:, ::-1].astype(float)
                 if mask.any() and not mask.all():
-                    axes.contour(mask, levels=[0.5], colors=[REGION_COLOURS[region]], linewidths=1.0)
+                    axes.contour(mask, levels=[0.5], colors=[REGION_COLOURS[region]], linewidths=WIDTHS[region])
             axes.set_axis_off()
             where = labels.affine[2] @ (0, 0, position, 1) if labels.affine[2, 2] else position
             axes.set_title(f"z = {where:.0f} mm", loc="center", fontsize=7, pad=2)
         head = 1 - 0.16 / figure.get_figheight()
         figure.text(0.005, head, title, fontsize=9, va="center")
-        handles = [Line2D([], [], color=REGION_COLOURS[r], label=f"{REGION_LABELS[r]} ({r})") for r in REGIONS]
+        handles = [Line2D([], [], color=REGION_COLOURS[r], lw=WIDTHS[r], label=REGION_LABELS[r]) for r in REGIONS]
         figure.legend(handles=handles, loc="lower left", ncols=3, fontsize=8, borderpad=0.1, bbox_to_anchor=(0, 0))
         foot = f"On {MODALITY_LABELS[base]}; right of the patient at the left. {NOTICE}"
-        figure.text(0.995, 0.13 / figure.get_figheight(), foot, fontsize=8, ha="right", va="center", color="#a03000")
+        figure.text(0.995, 0.13 / figure.get_figheight(), foot, fontsize=7, ha="right", va="center", color="#a03000")
         with atomic_path(out) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
 
