@@ -12,6 +12,7 @@ from crossmodal.domain import ALL
 from crossmodal.nnunet.export import hash_of_weights
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train.job import read_dataset
+from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed, seed_everything
 from crossmodal.train.transforms import switch_off_benchmark
 from tests.train.trainings import prepared, recipe_of, trained
@@ -44,7 +45,7 @@ def test_four_modalities_without_distillation_are_stock_nnunet(
     steps = []
     step = ours.train_step
     ours.train_step = lambda batch: steps.append(step(batch)) or steps[-1]
-    ours.run_training()
+    TrainingLoop([ours]).run()
 
     plans, dataset_json, _ = read_dataset(tiny_dataset)
     monkeypatch.setenv("nnUNet_preprocessed", str(tiny_dataset / "preprocessed"))
@@ -78,5 +79,5 @@ def test_a_joint_teacher_with_weight_zero_is_the_teacher_alone(tiny_dataset: Pat
     joint = prepared("choi2023", "t1ce+flair", tiny_dataset, tmp_path / "joint", recipe)
     alone = prepared("teacher", ALL, tiny_dataset, tmp_path / "alone")
     for trainer in (joint, alone):
-        trainer.run_training()
+        TrainingLoop([trainer]).run()
     assert hash_of_weights(joint.teacher.module.state_dict()) == hash_of_weights(alone.network.state_dict())

@@ -126,9 +126,9 @@ def recipe_options(wildcards, input):
 
 def changes_of(method):
     """--set key=value for each override of a recipe, and where recipes of one's own lie."""
-    options = [
-        part for key, value in EXPERIMENT.overrides.get(method, {}).items() for part in ("--set", f"{key}={value}")
-    ]
+    options = []
+    for key, value in EXPERIMENT.overrides.get(method, {}).items():
+        options += ["--set", f"{key}={'null' if value is None else value}"]
     if EXPERIMENT.methods_folder:
         options += ["--methods-folder", EXPERIMENT.methods_folder]
     return options

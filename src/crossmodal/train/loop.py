@@ -5,11 +5,8 @@ augmented once for all of them. No training step draws from that stream, so each
 training by itself.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,9 +17,7 @@ from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.reproducibility import derive_seed, random_state, seed_everything, set_random_state
 from crossmodal.train.saving import NotFiniteError
 from crossmodal.train.signals import Interruption
-
-if TYPE_CHECKING:
-    from crossmodal.train.trainer import ReproducibleTrainer
+from crossmodal.train.trainer import ReproducibleTrainer
 
 # A state is saved at most this often in proportion to what saving costs: below 1% of the training's time.
 SAVE_AT_MOST = 1 / 120
@@ -61,7 +56,7 @@ class TrainingLoop:
                         self.save_when_due()
                     self.validate()
                     self.save_when_due()
-                self._each(list(self.trainers), lambda trainer: trainer.require_finite())
+                self._each(list(self.trainers), ReproducibleTrainer.require_finite)
             except (RuntimeError, EOFError, ConnectionError) as error:
                 # A worker that is killed while it hands over a batch breaks the connection to it.
                 if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
@@ -143,7 +138,7 @@ class TrainingLoop:
         if self.interruption.number is None and time.monotonic() - self.last_save < interval:
             return
         start = time.monotonic()
-        self._each(self._at_this_step(), lambda trainer: trainer.save_state())  # of those ahead, this state lies there
+        self._each(self._at_this_step(), ReproducibleTrainer.save_state)  # of those ahead, this state lies there
         self.last_save = time.monotonic()
         self.save_cost = self.last_save - start
         self.interruption.saved()

@@ -22,7 +22,6 @@ from crossmodal.nnunet.environment import environment
 from crossmodal.progress import say
 from crossmodal.train import state as states
 from crossmodal.train.batches import CheckedCases, PatchLoader, augmented_on, batches_in_order
-from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed
 from crossmodal.train.saving import Saving
 from crossmodal.train.transforms import speed_up, switch_off_benchmark
@@ -33,7 +32,7 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
 
     The settings are in `plans["distillation"]`, since nnU-Net's constructor takes no further arguments: seed, budget,
     dataset (the experiment's nnunet/ folder), and what a subclass needs. `open_output` and `initialize` must be called
-    before `run_training`.
+    before a `TrainingLoop` trains it.
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict, device: torch.device) -> None:
@@ -187,10 +186,6 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
     def position(self) -> tuple[int, int]:
         """Epochs done, and steps done in the next one."""
         return self.current_epoch, self.step_in_epoch
-
-    def run_training(self) -> None:
-        """Train this network by itself; `TrainingLoop` says what is raised."""
-        TrainingLoop([self]).run()
 
     def on_train_start(self) -> None:
         """Restore a state if there is one."""
