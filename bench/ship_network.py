@@ -44,7 +44,8 @@ def facts(model: Path) -> str:
     checkpoint = NETWORK / "fold_0" / "checkpoint_final.pth"
     cost, budget = json.loads((model / "fold_0" / "cost.json").read_text()), manifest["budget"]
     losses = pd.read_csv(model / "fold_0" / "progress.csv")["loss"].head(3)
-    weights = sum(tensor.numel() for tensor in read_checkpoint(NETWORK, 0)["network_weights"].values())
+    tensors = read_checkpoint(NETWORK, 0)["network_weights"].values()  # some stand under two names
+    weights = sum({tensor.data_ptr(): tensor.numel() for tensor in tensors}.values())
     rows = [
         ("weights", f"{weights:,}; `{manifest['weights_sha256']}` (hash of names, shapes and values)"),
         ("file", f"{checkpoint.stat().st_size / 1e6:.1f} MB, SHA-256 `{_sha256(checkpoint)}`"),

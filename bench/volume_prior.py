@@ -56,7 +56,7 @@ def main(phantoms: Path, out: Path) -> None:
     """
     regions = regions_of("brats2020")
     boxes: dict[str, list[np.ndarray]] = {region: [] for region in regions}
-    for folder in sorted(phantoms.iterdir()):
+    for folder in sorted(phantoms.glob("BraTS20_*")):
         brain, labels = brain_and_labels(folder)
         for region, values in regions.items():
             boxes[region].append(in_box(np.isin(labels, values), brain))
