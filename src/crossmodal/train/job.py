@@ -1,9 +1,10 @@
 """Training one network of an experiment: from a dataset and a recipe to a stock nnU-Net model folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def train_together(jobs: Sequence[TrainingJob], device: torch.device) -> None:
     """
     jobs = [_resolved(job, device) for job in jobs]
     first = jobs[0]
-    teachers = {job.modalities: _read_teacher(job) for job in jobs}
+    read = cache(read_checkpoint)  # students may have one teacher
+    teachers = {job.modalities: _read_teacher(job, read) for job in jobs}
     dataset = read_dataset(first.dataset)
     manifest = dataset[2]
     remedy = "Train with the budget that the dataset was built with, or build the dataset for this one."
@@ -217,7 +219,7 @@ def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
     return plans, dataset_json, manifest
 
 
-def _read_teacher(job: TrainingJob) -> tuple[dict, dict] | None:
+def _read_teacher(job: TrainingJob, read: Callable[[Path, int], dict]) -> tuple[dict, dict] | None:
     """Weights and manifest of the teacher that was trained beforehand, if the method needs one."""
     if job.recipe.modalities != "given" and job.modalities != ALL:
         raise UserError(f"the method '{job.method}' is trained on {ALL} only, not on {job.modalities}")
@@ -231,7 +233,7 @@ def _read_teacher(job: TrainingJob) -> tuple[dict, dict] | None:
         return None
     if not needs:
         raise UserError(f"the method '{job.method}' takes no --teacher")
-    weights = read_checkpoint(job.teacher, job.fold)["network_weights"]
+    weights = read(job.teacher, job.fold)["network_weights"]
     manifest = read_manifest(job.teacher / f"fold_{job.fold}" / "manifest.json")
     for key, wanted in zip(("method", "modalities", "fold"), (*needs, job.fold), strict=True):
         if manifest[key] != wanted:
