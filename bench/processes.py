@@ -14,10 +14,10 @@ from crossmodal.device import fix_arithmetic, keep_freed_memory, resolved_precis
 from crossmodal.domain import ALL, MODALITIES, all_subsets, parse_subset
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
+from crossmodal.nnunet.dataset import read_dataset
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train.batches import cached_thread_limits
 from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train.job import read_dataset
 from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed, seed_everything
 from crossmodal.train.transforms import switch_off_benchmark

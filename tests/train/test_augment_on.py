@@ -20,11 +20,12 @@ from crossmodal.errors import UserError
 from crossmodal.experiment.config import resolve
 from crossmodal.experiment.recorded import refuse_mixture
 from crossmodal.files import write_yaml
+from crossmodal.nnunet.dataset import read_dataset
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train import batches as of_batches
 from crossmodal.train.batches import PatchLoader
 from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train.job import TrainingJob, read_dataset, train_together
+from crossmodal.train.job import TrainingJob, train_together
 from crossmodal.train.reproducibility import seed_everything
 from crossmodal.train.trainer import ReproducibleTrainer
 from crossmodal.train.transforms import augmented, switch_off_benchmark

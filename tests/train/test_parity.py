@@ -9,9 +9,9 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from crossmodal.domain import ALL
+from crossmodal.nnunet.dataset import read_dataset
 from crossmodal.nnunet.export import hash_of_weights
 from crossmodal.nnunet.plans import CONFIGURATION
-from crossmodal.train.job import read_dataset
 from crossmodal.train.loop import TrainingLoop
 from crossmodal.train.reproducibility import derive_seed, seed_everything
 from crossmodal.train.transforms import switch_off_benchmark

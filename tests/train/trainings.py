@@ -13,10 +13,11 @@ import torch
 
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.recipe import Recipe
+from crossmodal.nnunet.dataset import read_dataset
 from crossmodal.nnunet.plans import CONFIGURATION
 from crossmodal.train import loop
 from crossmodal.train.distillation import DistillationTrainer
-from crossmodal.train.job import TrainingJob, read_dataset, train
+from crossmodal.train.job import TrainingJob, train
 from tests.conftest import TINY_BUDGET, tiny_budget
 
 # Three epochs of three steps, a state after each step: the saving-cost guard would hold it back.

@@ -45,6 +45,28 @@ FOREGROUND_VOXELS_OF_SMALL_BUDGETS = 1e6
 VOXELS_THAT_PAY_FOR_A_POOL = 5e8
 
 
+def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
+    """Plans, dataset.json and manifest of an experiment's dataset.
+
+    Raises:
+        UserError: the dataset is not there or not whole.
+    """
+    folder = dataset / "preprocessed" / NAME
+    files = (folder / f"{PLANS}.json", folder / "dataset.json", dataset / "manifest.json")
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"{file}: missing: build the dataset first (crossmodal dataset, or snakemake)")
+    plans, dataset_json, manifest = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    arrays = folder / plans["configurations"][CONFIGURATION]["data_identifier"]
+    found = len(list(arrays.glob("*.pkl")))
+    if found < manifest["cases"]:
+        raise UserError(
+            f"{arrays}: {found} of {manifest['cases']} preprocessed cases are there: build the dataset again "
+            f"(crossmodal dataset, or snakemake --forcerun preprocess_dataset)"
+        )
+    return plans, dataset_json, manifest
+
+
 def build(cases: pd.DataFrame, out: Path, budget: Budget, backbone: str = "plain", workers: int = 1) -> None:
     """Write raw/, preprocessed/ and manifest.json under `out` for the training cases.
 

@@ -1,6 +1,5 @@
 """Training one network of an experiment: from a dataset and a recipe to a stock nnU-Net model folder."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from crossmodal.errors import UserError
 from crossmodal.experiment.budget import Budget
 from crossmodal.experiment.recipe import NOT_IDENTIFYING, Recipe
 from crossmodal.files import atomic_path, only_process, sha256_of, write_json
-from crossmodal.nnunet.dataset import NAME, PLANS
+from crossmodal.nnunet.dataset import read_dataset
 from crossmodal.nnunet.export import read_checkpoint, read_manifest, write_checkpoint, write_cost, write_manifest
 from crossmodal.nnunet.plans import CONFIGURATION, subset_plans
 from crossmodal.progress import say
@@ -195,28 +194,6 @@ def _train_turn(
         job, identity = trainers[trainer]
         _write_results(job, trainer, plans, dataset_json, identity, len(turn))
     return faults
-
-
-def read_dataset(dataset: Path) -> tuple[dict, dict, dict]:
-    """Plans, dataset.json and manifest of an experiment's dataset.
-
-    Raises:
-        UserError: the dataset is not there or not whole.
-    """
-    folder = dataset / "preprocessed" / NAME
-    files = (folder / f"{PLANS}.json", folder / "dataset.json", dataset / "manifest.json")
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: missing: build the dataset first (crossmodal dataset, or snakemake)")
-    plans, dataset_json, manifest = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    arrays = folder / plans["configurations"][CONFIGURATION]["data_identifier"]
-    found = len(list(arrays.glob("*.pkl")))
-    if found < manifest["cases"]:
-        raise UserError(
-            f"{arrays}: {found} of {manifest['cases']} preprocessed cases are there: build the dataset again "
-            f"(crossmodal dataset, or snakemake --forcerun preprocess_dataset)"
-        )
-    return plans, dataset_json, manifest
 
 
 def _read_teacher(job: TrainingJob, read: Callable[[Path, int], dict]) -> tuple[dict, dict] | None:
