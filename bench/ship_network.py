@@ -3,8 +3,8 @@
     python bench/ship_network.py MODEL PATIENTS.csv PRIOR.csv [--demo DEMO.csv]
 
 MODEL is the model folder that `snakemake --configfile workflow/released.yaml` trains. PATIENTS.csv is what
-`real_patients.py` wrote of it, PRIOR.csv what `volume_prior.py` wrote; DEMO.csv is as PATIENTS.csv, of a network of the
-demo. Run it again after another training; the card's text is written by hand.
+`real_patients.py` wrote of it, PRIOR.csv what `volume_prior.py` wrote; DEMO.csv is as PATIENTS.csv, of the demo's
+`choi2023`. Run it again after another training; the card's text is written by hand.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ def table(patients: pd.DataFrame, prior: pd.DataFrame, demo: pd.DataFrame | None
     ]
     if demo is not None:
         for subset, of_demo in demo.groupby("subset"):
-            rows.append([f"a student of the demo, {modalities_label(subset)}", *_cells(of_demo)])
+            rows.append([f"the demo's `choi2023`, {modalities_label(subset)}", *_cells(of_demo)])
     for guess, of_guess in prior.groupby("guess", sort=False):
         rows.append([f"without the images: {guess}", *_cells(of_guess)])
     return markdown_table(["given", *REGIONS], rows)
