@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crossmodal.data import DATA
-from crossmodal.domain import ALL, REGIONS, all_subsets, parse_subset, regions_of
+from crossmodal.domain import ALL, REGIONS, parse_subset, regions_of
 from crossmodal.evaluate.metrics import dice
 from crossmodal.evaluate.score import read_labels
 from crossmodal.nnunet.export import read_checkpoint
@@ -46,13 +46,13 @@ def test_it_is_what_the_workflow_s_config_trains() -> None:
 
 
 @pytest.mark.slow
-def test_it_segments_a_phantom_of_another_site_from_every_subset(tmp_path: Path) -> None:
+def test_it_segments_a_phantom_of_another_site_from_any_sequence(tmp_path: Path) -> None:
     write_cohort(tmp_path, 1, 3.0, 7, "A", 1)
     predictor = Predictor(NETWORK, [0], torch.device("cpu"))
     rows = []
     for folder in sorted(tmp_path.iterdir()):
         reference, _, _ = read_labels(folder / f"{folder.name}_seg.nii", "brats2020")
-        for subset in all_subsets():
+        for subset in ("t1", "t1ce", "t2", "flair", ALL):
             images = {m: folder / f"{folder.name}_{m}.nii" for m in parse_subset(subset)}
             predictor.write(images, tmp_path.parent / "seg.nii.gz", "brats2020")
             found, _, _ = read_labels(tmp_path.parent / "seg.nii.gz", "brats2020")

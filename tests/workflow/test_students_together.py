@@ -68,6 +68,24 @@ def test_the_estimate_counts_what_is_shared() -> None:
     assert ratio == pytest.approx((3 + 1 / 3) / 4) == pytest.approx(together("frozen", 3))
 
 
+def test_teachers_of_each_subset_are_found_by_the_subset(tmp_path: Path) -> None:
+    copy_workflow(tmp_path)
+    given = {"experiment": "t", "methods": ["dong2025", "hinton2015"], "subsets": ["t1", "t2"], "students": "together"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(given | {"budget": "smoke"}))
+    command = [sys.executable, "-m", "snakemake", "-n", "-p"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    commands = [line for line in printed.splitlines() if "crossmodal train" in line and "--modalities t1,t2" in line]
+    assert len(commands) == 3  # both methods, and dong2025's teacher
+    for method, teacher in (("dong2025", "dong2025_teacher/{modalities}"), ("hinton2015", "teacher/t1+t1ce+t2+flair")):
+        of_method = next(line for line in commands if f"--method {method} " in line)
+        assert (
+            f"--teacher '{MODELS}/{teacher}/seed0'" in of_method or f"--teacher {MODELS}/{teacher}/seed0" in of_method
+        )
+        assert f"--out '{MODELS}/{method}/{{modalities}}/seed0'" in of_method
+
+
 @pytest.mark.slow
 def test_the_same_networks_from_fewer_jobs_and_none_is_trained_twice(tiny_cases: Path, tmp_path: Path) -> None:
     copy_workflow(tmp_path)
@@ -79,14 +97,14 @@ def test_the_same_networks_from_fewer_jobs_and_none_is_trained_twice(tiny_cases:
             "experiment": "t",
             "brats": str(tiny_cases.parent / "phantoms"),
             "split": {"folds": 2, "test_fraction": 0.2},
-            "methods": ["dong2025"],  # it has a teacher of each subset
+            "methods": ["student"],
             "subsets": subsets.split(","),
             "students": students,
             "budget": "tiny.yaml",
             "device": "cpu",
         }
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(experiment))
-        targets = [f"{MODELS}/dong2025/{subset}/seed0/fold_0/manifest.json" for subset in subsets.split(",")]
+        targets = [f"{MODELS}/student/{subset}/seed0/fold_0/manifest.json" for subset in subsets.split(",")]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", *targets]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
@@ -105,14 +123,14 @@ def test_the_same_networks_from_fewer_jobs_and_none_is_trained_twice(tiny_cases:
 
     together_first = run("together", "t1,t2")
     times = written()
-    assert len(together_first) == 4
+    assert len(together_first) == 2
     more = run("together", "t1,t2,t1ce")
-    assert {name: more[name] for name in together_first} == together_first and len(more) == 6
+    assert {name: more[name] for name in together_first} == together_first and len(more) == 3
     assert {name: time for name, time in written().items() if name in times} == times
     times = written()
     assert run("separate", "t1,t2,t1ce") == more
     assert written() == times
     for file in ("manifest.json", "checkpoint_final.pth"):
-        (tmp_path / MODELS / "dong2025" / "t2" / "seed0" / "fold_0" / file).unlink()
+        (tmp_path / MODELS / "student" / "t2" / "seed0" / "fold_0" / file).unlink()
     assert run("separate", "t1,t2,t1ce") == more  # trained by itself: the same bits
     assert sum(time != times[name] for name, time in written().items()) == 1
