@@ -1,6 +1,6 @@
 """Fit and measure the checks of a patient's images: sequences given under a wrong name, and skulls left.
 
-    python bench/patient_checks.py FOLDER --real FOLDER --fit --write docs/patient.md
+    python bench/patient_checks.py FOLDER --real FOLDER --fit --write docs/use.md
 
 The phantoms are made in FOLDER where they are not there yet (420 in all, about eight minutes on two cores). Those of
 TRAIN are fitted to, those of TEST are measured; patients are measured alone. Heads with a skull are simulated: fluid,
