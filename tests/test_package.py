@@ -122,7 +122,9 @@ def test_the_wheel_trains_and_predicts_outside_the_checkout(elsewhere: Path, tin
     case = sorted(path for path in phantoms.iterdir() if path.is_dir())[0]
     images = [part for name in ("t1ce", "flair") for part in (f"--{name}", case / f"{case.name}_{name}.nii")]
     crossmodal(elsewhere, "predict --models model --out seg.nii.gz --device cpu", *images)
+    crossmodal(elsewhere, "predict --out shipped.nii.gz --device cpu", *images)  # by the network in the wheel
     assert (elsewhere / "seg.nii.gz").stat().st_size > 0
+    assert "network that comes with Crossmodal" in (elsewhere / "shipped.json").read_text()
 
 
 def test_the_wheel_lists_its_recipes_and_lends_its_losses(elsewhere: Path) -> None:
