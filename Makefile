@@ -14,8 +14,8 @@ help:  ## this list
 
 env: .venv/installed  ## the environment alone (two minutes)
 .venv/installed: envs/requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "make: Crossmodal needs Python 3.11 or later; set PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' \
+	  || { echo "make: Crossmodal needs Python 3.11.5 or later; set PYTHON=python3.11"; exit 1; }
 	@echo "Setting up .venv (about two minutes) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r envs/requirements.lock
@@ -64,7 +64,7 @@ lock:  ## the newest versions that fit together, to envs/requirements.lock (or L
 	@$(PYTHON) -m venv build/uv
 	@build/uv/bin/pip install --quiet --disable-pip-version-check uv
 	@build/uv/bin/uv pip compile --quiet pyproject.toml --all-extras --group dev --no-header --no-annotate \
-	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --output-file build/resolved.lock --upgrade
+	  --python-version 3.11.5 --python-platform x86_64-manylinux_2_28 --output-file build/resolved.lock --upgrade
 	@grep '^#' envs/requirements.lock >build/requirements.lock
 	@grep -vE '^(argparse==|cuda-|nvidia-|triton==)' build/resolved.lock >>build/requirements.lock
 	@mv build/requirements.lock "$(LOCK)"
