@@ -147,7 +147,7 @@ def tables(found: dict) -> str:
         (
             *(row["batches"], row["workers"]),
             *(f"{row[key]:.2f}" for key in ("nnunet", "ours", "ratio")),
-            f"±{100 * row['spread']:.0f}%",
+            f"±{100 * row['spread']:.0f}%" if row["spread"] else "one round",
         )
         for row in found["per_second"]
     ]
