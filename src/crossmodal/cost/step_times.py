@@ -14,8 +14,10 @@ from crossmodal.experiment.recipe import Recipe
 from crossmodal.experiment.runs import students_of_jobs
 
 # What the time of a step depends on, beside the device. The spacing, for one, does not matter.
-NETWORK = ("patch_size", "batch_size", "features", "threads", "loader_workers", "augment_on")
-NETWORK = (*NETWORK, "memory_format", "precision", "compile")
+NETWORK = (
+    *("patch_size", "batch_size", "features", "threads", "loader_workers", "augment_on"),
+    *("memory_format", "precision", "compile"),
+)
 # A step is a forward and a backward pass, which costs twice as much. A frozen teacher adds a forward pass.
 ARITHMETIC = {"alone": 1.0, "joint": 2.0, "frozen": 4 / 3}
 # Names of the steps of each kind in data/step_times.json; the first with the experiment's options is taken.
