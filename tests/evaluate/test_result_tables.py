@@ -69,6 +69,18 @@ def test_summary_and_comparisons(tmp_path):
     assert (comparisons["p_holm"] >= comparisons["p_wilcoxon"]).all()
 
 
+def test_a_network_for_any_subset_is_compared_where_the_student_is(tmp_path):
+    students, more = experiment(methods=("any",)), experiment(methods=("any",), subsets=all_subsets())
+    table = stack(students[students["method"] != "any"], more[more["method"] == "any"])
+    recipe = {"title": "Any", "source": "ours", "modalities": "any"}
+    write_yaml(tmp_path / "config.yaml", {"recipes": {"any": recipe}, "subsets": ["t1", "t1ce+flair"]})
+    notes = make(tmp_path, table)[1]
+    comparisons, summary = read(tmp_path, "comparisons"), read(tmp_path, "summary")
+    assert set(comparisons["modalities"]) == {"t1", "t1ce+flair"} and (comparisons["n"] == 12).all()
+    assert summary[summary["method"] == "any"]["modalities"].nunique() == 15
+    assert not any("any" in note for note in notes), notes
+
+
 def test_same_bytes_twice_and_from_the_tables_folder(tmp_path):
     first, _ = make(tmp_path, experiment())
     second, _ = make(tmp_path, experiment())

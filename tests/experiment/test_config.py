@@ -29,6 +29,7 @@ def resolved(**given: Any) -> Resolved:
         ({"subsets": "t1+t1"}, "repeats a modality"),
         ({"subsets": "t1,t1"}, "repeats t1"),
         ({"subsets": ""}, "empty"),
+        ({"any_subsets": "t1c"}, "did you mean 't1ce'?"),
         ({"budget": "dem"}, "did you mean 'demo'?"),
         ({"backbone": "resenc_n"}, "did you mean"),
         ({"seeds": "one"}, "'seeds.0' should be of type integer"),
@@ -82,6 +83,7 @@ def test_command_line_text_gets_its_type() -> None:
     assert resolved(deterministic="true").deterministic is True
     assert resolved(brats="none").brats is None
     assert len(resolved(subsets="every").subsets) == 15
+    assert len(resolved(any_subsets="every").any_subsets) == 15 and resolved(any_subsets="null").any_subsets is None
 
 
 def test_an_experiment_folder_of_another_config_is_refused_with_the_difference(tmp_path: Path) -> None:

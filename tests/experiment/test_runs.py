@@ -44,6 +44,16 @@ def test_every_prediction_has_its_training(config: Resolved) -> None:
     assert trained[Prediction("phantom-a", "modality_dropout", "t2", 1, 0)] == ALL
 
 
+def test_a_network_for_any_subset_can_be_scored_on_more_of_them(config: Resolved) -> None:
+    more = config.model_copy(update={"any_subsets": ["t1", "t1ce+flair"]})
+    assert trainings(more) == trainings(config), "no other training"
+    by_method = {
+        method: {one.modalities for one in predictions(more) if one.method == method} for method in more.methods
+    }
+    assert by_method["modality_dropout"] == {"t1", "t1ce+flair"}
+    assert by_method["student"] == by_method["hinton2015"] == {"t1", "t2"} and by_method["teacher"] == {ALL}
+
+
 def test_roles_follow_from_the_recipe_and_not_from_the_name(config: Resolved) -> None:
     roles = Roles.of(config)
     assert roles.methods == ["student", "hinton2015", "modality_dropout", "big_teacher", "teacher"]

@@ -66,15 +66,19 @@ def _of(wide: pd.DataFrame, method: str, modalities: str) -> pd.DataFrame:
 def _pairs(rows: pd.DataFrame, roles: Roles) -> Iterator[tuple[str, str, str]]:
     """(method, baseline, subset) of every comparison that the scored methods allow, in their order.
 
-    A method that always sees all four modalities is compared on each subset of its baseline.
+    A method that always sees all four modalities, or takes any subset, is compared on each subset of its baseline.
     """
     subsets = rows.groupby("method", sort=False)["modalities"].unique()
     for method in subsets.index:
         baselines = [] if method in (STUDENT, TEACHER) else [STUDENT]
         baselines += [method + TWO_STAGE] if method + TWO_STAGE in subsets else []
         for baseline in baselines:
-            of_pair = subsets.get(baseline) if roles.always_sees_all(method) else None
-            for subset in subsets[method] if of_pair is None else of_pair:
+            of_pair = subsets[method]
+            if baseline in subsets and roles.always_sees_all(method):
+                of_pair = subsets[baseline]
+            elif baseline in subsets and roles.takes_any(method):
+                of_pair = [subset for subset in of_pair if subset in subsets[baseline]]
+            for subset in of_pair:
                 yield method, baseline, subset
 
 

@@ -208,8 +208,9 @@ class Results:
 
     @property
     def shown_subsets(self) -> list[str]:
-        """All subsets when there are few, otherwise the focus alone (the subset matrix shows them all)."""
-        return self.subsets if len(self.subsets) <= MANY_SUBSETS else [self.focus_subset]
+        """Those of `subsets` in the config when they are few, otherwise the focus alone (the subset matrix has all)."""
+        asked = [subset for subset in self.subsets if subset in self.config.subsets] or self.subsets
+        return asked if len(asked) <= MANY_SUBSETS else [self.focus_subset]
 
     @property
     def focus_method(self) -> str | None:

@@ -43,6 +43,7 @@ Number = Annotated[int, Field(ge=0)]
 Items = BeforeValidator(_items)
 Unique = AfterValidator(_unique)
 Null = BeforeValidator(_none)
+Subsets = Annotated[list[str], Items, AfterValidator(_subsets), Unique, Field(min_length=1)]
 
 
 class Given(Model):
@@ -127,8 +128,10 @@ class Config(Given):
     """A folder with recipes of one's own."""
     overrides: dict[str, dict[str, Any]] = Field({})
     """Changes to recipes: {method: {distill.0.weight: 2}}."""
-    subsets: Annotated[list[str], Items, AfterValidator(_subsets), Unique] = Field(["t1ce+flair"], min_length=1)
+    subsets: Subsets = Field(["t1ce+flair"])
     """Modality subsets of the students, or 'every' for all 15."""
+    any_subsets: Annotated[Subsets | None, Null] = None
+    """Subsets on which networks for any subset are scored, or 'every'; null: on those of 'subsets'."""
     seeds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1)
     """Seeds of the trainings."""
     folds: Annotated[list[Number], Items, Unique] = Field([0], min_length=1)

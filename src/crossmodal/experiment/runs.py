@@ -12,6 +12,13 @@ STUDENT, TEACHER = "student", "teacher"
 TWO_STAGE = "_two_stage"  # choi2023_two_stage is the control of choi2023
 
 
+def scored_subsets(config: Resolved, method: str) -> list[str]:
+    """The subsets on which a method is predicted and scored."""
+    recipe = config.recipes[method]
+    of_any = recipe.modalities == "any" and config.any_subsets
+    return recipe.scored_subsets(of_any or config.subsets)
+
+
 def trainings(config: Resolved) -> dict[Training, Training | None]:
     """Every training of an experiment, with the teacher that must be trained before it (teachers come first)."""
     found: dict[Training, Training | None] = {}
@@ -24,7 +31,7 @@ def trainings(config: Resolved) -> dict[Training, Training | None]:
 
     for method in config.methods:
         recipe = config.recipes[method]
-        for subset in sorted({recipe.trained_modalities(one) for one in recipe.scored_subsets(config.subsets)}):
+        for subset in sorted({recipe.trained_modalities(one) for one in scored_subsets(config, method)}):
             for seed in config.seeds:
                 for fold in config.folds:
                     add(Training(method, subset, seed, fold))
@@ -61,7 +68,7 @@ def predictions(config: Resolved) -> list[Prediction]:
         Prediction(cohort, method, subset, seed, fold)
         for cohort in config.cohorts
         for method in config.methods
-        for subset in config.recipes[method].scored_subsets(config.subsets)
+        for subset in scored_subsets(config, method)
         for seed in config.seeds
         for fold in config.folds
     ]
@@ -91,6 +98,10 @@ class Roles:
         """Whether a method is given all four modalities, whatever subset is asked for."""
         recipe = self.recipes.get(method)
         return recipe.always_sees_all if recipe else method == TEACHER
+
+    def takes_any(self, method: str) -> bool:
+        """Whether one network of a method serves every subset."""
+        return method in self.recipes and self.recipes[method].modalities == "any"
 
     def is_upper_bound(self, method: str) -> bool:
         """Whether a method is a bound that sees all four modalities and is not taught."""
