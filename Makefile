@@ -23,7 +23,7 @@ env: .venv/installed  ## the environment alone (two minutes)
 	@touch $@
 
 demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/report.html
-	@[ -d data ] || $(SNAKEMAKE) --quiet all -- generate_phantom
+	@[ -d data ] || $(SNAKEMAKE) -- generate_phantom
 	@$(BIN)/crossmodal cohort pin data.dvc
 	@$(SNAKEMAKE)
 	@echo "The report is results/demo/report.html"

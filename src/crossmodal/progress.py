@@ -50,7 +50,13 @@ def remaining(start: float, done: int, total: int | None) -> str:
     elapsed = time.monotonic() - start
     if not total or not done:
         return f"{elapsed:.0f} s so far"
-    left = elapsed * (total - done) / done
     if done >= total:
         return f"{elapsed:.0f} s in all"
-    return f"{left:.0f} s left" if left < 120 else f"{left / 60:.0f} min left"
+    return f"{in_words(elapsed * (total - done) / done)} left"
+
+
+def in_words(seconds: float) -> str:
+    """A duration: 90 s, 35 min, 9 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

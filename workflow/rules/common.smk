@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake_logger_plugin_crossmodal import shows_steps_alone
 
 from crossmodal.cohort import lock as locks
 from crossmodal.cohort.inputs import files_read
@@ -72,10 +73,16 @@ wildcard_constraints:
     fold=r"\d+",
 
 
+PREFIXES = []
+if shows_steps_alone(workflow.output_settings):
+    # On a terminal with a line a step: what tee repeats of a step goes to its log alone.
+    PREFIXES.append("exec >/dev/null; ")
 if "SLURM_JOB_ID" in os.environ:
     # In a cluster's job: the shell and tee outlive Slurm's signals, and the training hears them.
-    shell.prefix("set -euo pipefail; trap '' TERM USR1; ")
+    PREFIXES.append("trap '' TERM USR1; ")
     pass_on_warnings()
+if PREFIXES:
+    shell.prefix("set -euo pipefail; " + "".join(PREFIXES))
 
 
 def cohort_inputs(wildcards):
