@@ -55,6 +55,28 @@ def tables(
         print(f"{len(notes)} notes on these tables are in notes.md", file=sys.stderr)
 
 
+@app.command("shard")
+def shard(
+    experiment: Annotated[Path, typer.Argument(help="results/<experiment>, a finished run.")],
+    into: Annotated[Path, typer.Option(help="The experiment in whose shards/ it is kept.")],
+    name: Annotated[str, typer.Option(help="Name of the shard, such as seed0.")],
+) -> None:
+    """Keep the small results of one run of a large experiment, so that another machine can go on with the rest."""
+    from crossmodal.evaluate.shards import save
+
+    print(save(experiment, into, name))
+
+
+@app.command("merge")
+def merge(directory: Annotated[Path, typer.Argument(help="The experiment, with its shards/.")]) -> None:
+    """Make an experiment's per_case.csv, cost.csv and curves from its shards; `tables` and `figures` come next."""
+    from crossmodal.evaluate.shards import merge
+
+    missing = merge(directory)
+    if missing:
+        print(f"{len(missing)} predictions are not in any shard, such as {missing[0]}", file=sys.stderr)
+
+
 @app.command("power")
 def power(
     directory: Annotated[

@@ -61,18 +61,25 @@ def costs(models: Path) -> pd.DataFrame:
 
     `models` is the experiment's folder models/; a damaged cost.json in it is a UserError.
     """
-    rows = []
-    for path in (folder / "cost.json" for _, folder in layout.trainings_in(models)):
-        if not path.is_file():
-            continue
-        try:
-            cost = json.loads(path.read_text(encoding="utf-8"))
-            rows.append([cost[name] for name in COST])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: is not a cost record with {', '.join(COST)} ({error!r})") from error
-    trainings = pd.DataFrame(rows, columns=COST).groupby(["method", "modalities", "device"], sort=True)
-    table = trainings.agg({"train_s": "mean", "step_ms": "mean", "peak_mem_mb": "max"})
-    return table.assign(runs=trainings.size()).reset_index()[[*COST, "runs"]]
+    folders = [folder for _, folder in layout.trainings_in(models) if (folder / "cost.json").is_file()]
+    return mean_costs(pd.DataFrame(map(cost_record, folders), columns=COST))
+
+
+def cost_record(folder: Path) -> list:
+    """The values of `COST` from the cost.json of one training; a damaged one is a UserError."""
+    path = folder / "cost.json"
+    try:
+        cost = json.loads(path.read_text(encoding="utf-8"))
+        return [cost[name] for name in COST]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is not a cost record with {', '.join(COST)} ({error!r})") from error
+
+
+def mean_costs(trainings: pd.DataFrame) -> pd.DataFrame:
+    """cost.csv, from a row with the columns `COST` for each training."""
+    alike = trainings.groupby(["method", "modalities", "device"], sort=True)
+    table = alike.agg({"train_s": "mean", "step_ms": "mean", "peak_mem_mb": "max"})
+    return table.assign(runs=alike.size()).reset_index()[[*COST, "runs"]]
 
 
 def resources(benchmarks: Path) -> pd.DataFrame:
