@@ -8,6 +8,7 @@ common beside their patients: then the SD of their difference is below that of t
 """
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -72,7 +73,11 @@ def pooled(found: list[dict], what: str) -> dict:
     return {"what": what, "region": "all", "seeds": table["seeds"].min(), "r": np.nan} | sds.to_dict()
 
 
-def main(experiment: Path = Path("results/reference"), out: Path = DICE_SPREAD, pages: bool = True) -> None:
+def main(
+    experiment: Annotated[Path, typer.Argument()] = Path("results/reference"),
+    out: Path = DICE_SPREAD,
+    pages: bool = True,
+) -> None:
     """Measure, write the defaults, and print both tables. --no-pages leaves the Markdown pages alone."""
     cohorts = read_per_case(per_case_file(experiment))["cohort"].unique()
     write_table(pd.concat([measured_spread(experiment, cohort) for cohort in cohorts]), out, digits=4)

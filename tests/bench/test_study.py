@@ -1,0 +1,128 @@
+"""The reference study's own numbers: its primary comparisons, and how weights are chosen."""
+
+import itertools
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_primary
+import study_weights
+import yaml
+
+from crossmodal.evaluate.per_case import held_out, read_per_case
+from crossmodal.experiment.config import resolve
+from crossmodal.experiment.recipe import load
+from tests.conftest import REPOSITORY
+from tests.evaluate.per_case_maker import rows, stack
+
+SEEDS = range(5)
+
+
+@pytest.fixture(scope="module")
+def per_case(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """choi2023 gains 0.06, its two-stage control nothing; dong2025 gains at site A and harms at site B."""
+    draw = np.random.default_rng(3)
+    gains = {"student": (0, 0), "choi2023": (0.06, 0), "choi2023_two_stage": (0, 0), "dong2025": (0.04, -0.06)}
+    tables = []
+    for (place, cohort), region in itertools.product(enumerate(("phantom-a", "phantom-b")), ("WT", "TC", "ET")):
+        patients = draw.normal(0.7, 0.03, 40)
+        for (method, gain), seed in itertools.product(gains.items(), SEEDS):
+            dice = patients + gain[place] + draw.normal(0, 0.003) + draw.normal(0, 0.005, 40)
+            given = {"method": method, "modalities": "t1ce+flair", "seed": seed, "region": region}
+            tables.append(rows(dice, cohort=cohort, **given, split="external" if place else "test"))
+    path = tmp_path_factory.mktemp("study") / "per_case.csv"
+    stack(*tables).to_csv(path, index=False)
+    return held_out(read_per_case(path))[0]
+
+
+def test_primary_comparisons_find_what_is_there(per_case: pd.DataFrame) -> None:
+    table = study_primary.compared(per_case, study_primary.CLAIMS)
+    assert list(table["finding"]) == ["gain", "equivalent", "gain", "too few trainings", "gain", "loss"]
+    assert table["gain"].iloc[0] == pytest.approx(0.06, abs=0.01)
+    assert (table["n_trainings"].iloc[[0, 1, 2, 4, 5]] == len(SEEDS)).all() and table["n"].iloc[0] == 40
+    # The outcome is the mean over regions: the gain of one region alone is another number.
+    of_wt = study_primary.compared(per_case[per_case["region"] == "WT"], study_primary.CLAIMS)
+    assert of_wt["gain"].iloc[0] != table["gain"].iloc[0]
+    of_each = [
+        study_primary.compared(per_case[per_case["region"] == one], study_primary.CLAIMS) for one in ("WT", "TC", "ET")
+    ]
+    assert table["gain"].iloc[0] == pytest.approx(np.mean([one["gain"].iloc[0] for one in of_each]))
+
+
+def test_p_is_corrected_over_the_claims_that_were_tested(per_case: pd.DataFrame) -> None:
+    table = study_primary.compared(per_case, study_primary.CLAIMS)
+    tested = table["p"].dropna().sort_values()
+    assert len(tested) == 5
+    by_hand = np.maximum.accumulate(tested * np.arange(5, 0, -1)).clip(upper=1)
+    assert list(table["p_holm"].loc[tested.index]) == pytest.approx(list(by_hand))
+
+
+def test_the_page_says_what_is_not_shown(per_case: pd.DataFrame) -> None:
+    noisy = per_case.copy()
+    noisy["dice"] += noisy["seed"].astype(int).map(lambda seed: 0.05 * (-1) ** seed)
+    table = study_primary.compared(noisy, study_primary.CLAIMS)
+    assert table["finding"].iloc[1] == "not shown"
+    shown = study_primary.markdown(table)
+    assert f"no gain larger than +{table['ci_high'].iloc[1]:.3f}" in shown
+    assert shown.count("\n") == len(study_primary.CLAIMS) + 1
+
+
+def test_the_claims_are_those_of_the_protocol_and_of_the_config() -> None:
+    page = (REPOSITORY / "docs" / "study.md").read_text()
+    protocol = page.partition("**Primary comparisons**")[2].partition("**Test.**")[0]
+    cells = [re.split(r"\s*\|\s*", line.strip("| ")) for line in protocol.splitlines() if "| `" in line]
+    written = [(claim, method, base, given, regions) for claim, method, base, given, regions, _ in cells]
+    shown = {"t1ce+flair": "T1ce + FLAIR", "t1": "T1"}
+    ours = [
+        (one.claim, f"`{one.method}`", f"`{one.baseline}`", shown[one.modalities], ", ".join(one.regions))
+        for one in study_primary.CLAIMS
+    ]
+    assert [(re.sub(r" \(\w+ 20\d\d\)", "", row[0]), *row[1:]) for row in written] == ours
+    study = yaml.safe_load(study_weights.STUDY.read_text())
+    for claim in study_primary.CLAIMS:
+        assert {claim.method, claim.baseline} <= set(study["methods"]) and claim.modalities in study["subsets"]
+
+
+def test_every_term_is_multiplied_and_nothing_else() -> None:
+    for method, factor in itertools.product(study_weights.methods(), study_weights.FACTORS):
+        before, after = load(method).plain(), load(method, overrides=study_weights.weighted(method, factor)).plain()
+        weights = [
+            (old.pop("weight"), new.pop("weight")) for old, new in zip(before["distill"], after["distill"], strict=True)
+        ]
+        assert before == after
+        assert all(new == pytest.approx(factor * old) for old, new in weights)
+
+
+def test_another_weight_must_be_clearly_better() -> None:
+    def found(*dice: float) -> pd.DataFrame:
+        values = zip(study_weights.FACTORS, dice, strict=True)
+        return pd.DataFrame([{"method": "hinton2015", "factor": f, "dice": d} for f, d in values])
+
+    assert study_weights.chosen(found(0.5, 0.6, 0.595, 0.3)) == {"hinton2015": 1}
+    assert study_weights.chosen(found(0.5, 0.62, 0.60, 0.3)) == {"hinton2015": 0.1}
+    # A training whose loss was no longer a number has no row.
+    assert study_weights.chosen(found(0.5, 0.62, 0.60, 0.9).iloc[:3]) == {"hinton2015": 0.1}
+
+
+def test_a_control_has_the_weights_of_its_method() -> None:
+    changed = study_weights.overrides({"rahimpour2022": 0.1, "hinton2015": 0.01, "choi2023": 1})
+    assert (
+        changed["rahimpour2022"] == changed["rahimpour2022_same"] == {"distill.0.weight": 0.1, "distill.1.weight": 0.01}
+    )
+    assert set(changed) == {"rahimpour2022", "rahimpour2022_same", "hinton2015"}
+
+
+def test_a_control_differs_from_its_method_in_its_teacher_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    config = resolve(yaml.safe_load(study_weights.STUDY.read_text()), check_paths=False)
+    assert len(config.seeds) == 5 and len(config.any_subsets) == 15 and config.budget == "study_phantom"
+    for method in ("rahimpour2022", "choi2023_two_stage"):
+        ours, control = (config.recipes[name].plain() for name in (method, f"{method}_same"))
+        assert control["teacher"] == {"trained": "beforehand", "method": "student_again", "sees": "same"}
+        words = ("title", "source", "choice", "teacher")
+        assert {k: v for k, v in ours.items() if k not in words} == {k: v for k, v in control.items() if k not in words}
+    again, student = (config.recipes[name].training_fields() for name in ("student_again", "student"))
+    assert {key for key in student if student[key] != again[key]} == {"role"}
+    assert Path(config.methods_folder).is_dir()
