@@ -28,7 +28,7 @@ from real_patients import dice_of_subsets
 
 from crossmodal.cohort.cases_csv import left_out, read_cases
 from crossmodal.device import keep_freed_memory
-from crossmodal.domain import ALL, MODALITIES, REGIONS
+from crossmodal.domain import ALL, MODALITIES, REGIONS, parse_subset
 from crossmodal.evaluate.per_case import COLUMNS, write_table
 from crossmodal.evaluate.score import score_folder
 from crossmodal.experiment import layout
@@ -39,7 +39,7 @@ from crossmodal.experiment.layout import Training
 from crossmodal.experiment.runs import scored_subsets
 from crossmodal.files import atomic_path
 from crossmodal.nnunet.dataset import build
-from crossmodal.nnunet.predict import Predictor, predict_cases
+from crossmodal.nnunet.predict import Predictor
 from crossmodal.phantom import write_cohort
 from crossmodal.progress import track
 from crossmodal.train.job import TrainingJob, train
@@ -74,19 +74,22 @@ class Run:
         """Rows of per_case.csv: the model's segmentations of the cases that the study scores.
 
         Args:
-            model: the folder.
+            model: the folder; the outputs of its folds are averaged.
             name: of the control, its method in the table.
             subset: under which its rows stand.
             seed: of the training.
             cases: cases.csv, with the images that the network is given.
             shown: the modalities that they are called.
         """
-        rows = []
+        predictor, rows = Predictor(model, None, CPU), []
         for cohort in self.config.cohorts:
             of_cohort = cases[(cases["cohort"] == cohort) & ~left_out(cases)]
             folder = self.place / "predictions" / cohort / name / subset / f"seed{seed}"
-            if not folder.is_dir():
-                predict_cases(model, 0, of_cohort, shown, folder, CPU)
+            for row in track(list(of_cohort.itertuples()), f"cases predicted, {name}"):
+                file = folder / f"{row.case}.nii.gz"
+                if not file.is_file():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    predictor.write({image: getattr(row, image) for image in parse_subset(shown)}, file, row.release)
             found = score_folder(folder, self.experiment / layout.CASES, folder.with_suffix(".csv"), cohort)
             found = found.assign(cohort=cohort, method=name, modalities=subset, seed=seed, fold=0)
             rows.append(found.merge(of_cohort[["case", "patient", "split"]], on="case"))
