@@ -1,6 +1,7 @@
 """Which phantoms teach a network to segment real patients: one configuration after another, by Dice in patients.
 
-    nice -n 15 python bench/released_ablation.py default [--cases 120] [--epochs 30] [--seed 0] [--work FOLDER]
+    nice -n 15 python bench/released_ablation.py default [--cases 120] [--epochs 60] [--seed 0] [--work FOLDER]
+    python bench/released_ablation.py table        # bench/README.md from the CSV
 
 Each run trains one network for all 15 subsets on phantoms alone, segments the real patients of `real_patients.py` from
 six of them, and adds its means to bench/released_ablation.csv. The work folder is used again, and a training that was
@@ -13,18 +14,20 @@ from pathlib import Path
 import pandas as pd
 import torch
 import typer
+from measure import REPOSITORY, markdown_table
 from real_patients import dice_of_subsets
 
 from crossmodal.cohort.cases_csv import read_cases
 from crossmodal.cohort.check import check_cohort
 from crossmodal.cohort.cohorts import Options
-from crossmodal.domain import ALL
+from crossmodal.domain import ALL, REGIONS
 from crossmodal.experiment import recipe as recipes
 from crossmodal.experiment.budget import Budget, load_budget
-from crossmodal.files import atomic_path
+from crossmodal.files import atomic_path, replace_between
 from crossmodal.nnunet.dataset import build
 from crossmodal.phantom import Randomisation, write_cohort
 from crossmodal.train.job import TrainingJob, train
+from crossmodal.wording import modalities_label
 
 OUT = Path(__file__).with_suffix(".csv")
 SUBSETS = ("t1", "t1ce", "t2", "flair", "t1ce+flair", ALL)
@@ -103,6 +106,41 @@ def add(table: Path, rows: pd.DataFrame) -> None:
         rows.to_csv(temporary, index=False)
 
 
+def readme_table(rows: pd.DataFrame) -> str:
+    """The table of bench/README.md: a line for each configuration of today, means over patients and trainings.
+
+    Args:
+        rows: of released_ablation.csv; those of ranges that are no longer there are left out.
+    """
+    rows = rows[rows["configuration"].isin(CONFIGURATIONS)]
+    alike = [key for key in KEYS if key != "seed"]
+    lines = []
+    for setting in sorted(set(rows[alike].itertuples(index=False, name=None)), key=_place):
+        of_setting = rows[(rows[alike] == pd.Series(setting, alike)).all(axis=1)]
+        means = of_setting.groupby(["subset", "region"], sort=False)["dice"].mean()
+        overall = of_setting.groupby("seed")["dice"].mean()
+        cells = [" ".join(_short(means[subset, region]) for region in REGIONS) for subset in SUBSETS]
+        named = dict(zip(alike, setting, strict=True))
+        lines.append(
+            [
+                *(named["configuration"], named["method"].replace("_", " "), f"{named['spacing']:g} mm"),
+                *(str(named["steps"]), *cells, ", ".join(map(_short, overall))),
+            ]
+        )
+    head = ["phantoms", "recipe", "voxels", "steps", *map(modalities_label, SUBSETS), "mean of these, each training"]
+    return markdown_table(head, lines)
+
+
+def _place(setting: tuple) -> tuple:
+    """Order of the table: finer voxels and other recipes last."""
+    configuration, method, _, steps, spacing, *_ = setting
+    return -spacing, method, -steps, list(CONFIGURATIONS).index(configuration)
+
+
+def _short(dice: float) -> str:
+    return f"{dice:.2f}".removeprefix("0")
+
+
 def main(
     configuration: str,
     method: str = "modality_dropout",
@@ -115,7 +153,13 @@ def main(
     work: Path = Path("/tmp/released"),
     out: Path = OUT,
 ) -> None:
-    """Train one network on phantoms of a configuration and add its Dice in patients to the table."""
+    """Train one network on phantoms of a configuration and add its Dice in patients to the table.
+
+    CONFIGURATION: one of `CONFIGURATIONS`; or "table", to write the table of bench/README.md.
+    """
+    if configuration == "table":
+        replace_between(REPOSITORY / "bench" / "README.md", "ablation", readme_table(pd.read_csv(out)))
+        return
     if configuration not in CONFIGURATIONS:
         raise SystemExit(f"{configuration}: no such configuration; there are {', '.join(CONFIGURATIONS)}")
     sizes = tuple(map(int, features.split(",")))
