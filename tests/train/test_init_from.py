@@ -20,7 +20,7 @@ from crossmodal.nnunet.export import hash_of_weights, read_checkpoint
 from crossmodal.report.facts import describe
 from crossmodal.train.distillation import DistillationTrainer
 from crossmodal.train.initial import InitialWeights, names_of_first_convolution
-from tests.train.trainings import Killed, cut_off_run, recipe_of, run, trained
+from tests.train.trainings import Killed, cut_off_run, progress, recipe_of, run, trained
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +155,17 @@ def test_a_recipe_without_the_field_is_the_one_that_it_was(tiny_dataset: Path, t
     assert "init_from" not in recipe.training_fields()
     manifest = trained("student", "t1", tiny_dataset, tmp_path / "model")
     assert "init_sha256" not in manifest and "init_from" not in manifest["recipe"]
+
+
+def test_the_learning_rate_is_the_budget_s_and_identifies_a_training(tiny_dataset: Path, tmp_path: Path) -> None:
+    found = {}
+    for rate in (0.01, 0.001):
+        manifest = trained("student", "t1", tiny_dataset, tmp_path / str(rate), learning_rate=rate)
+        found[rate] = manifest["weights_sha256"], [float(row["lr"]) for row in progress(tmp_path / str(rate))]
+        assert manifest["budget"].get("learning_rate") == (None if rate == 0.01 else rate), "0.01 is as it was before"
+    assert found[0.01][1] == pytest.approx([0.01, 0.01 * 0.5**0.9])
+    assert found[0.001][1] == pytest.approx([rate / 10 for rate in found[0.01][1]])
+    assert found[0.01][0] != found[0.001][0]
 
 
 def test_the_same_fold_is_taken_and_else_the_only_one(any_subset: Path, tmp_path: Path) -> None:

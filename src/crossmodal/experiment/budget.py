@@ -14,6 +14,10 @@ Positive = Annotated[int, Field(ge=1)]
 Millimetres = Annotated[int | float, Field(gt=0)]
 
 
+# Keys that version 0.1 did not have, with what it did.
+SINCE = {"augment_on": "loader", "learning_rate": 0.01}
+
+
 class Budget(Model):
     """How much training, and which network. A null leaves nnU-Net's own plan as it is."""
 
@@ -23,6 +27,8 @@ class Budget(Model):
     """Number of epochs."""
     steps_per_epoch: int = Field(250, ge=1)
     """Training batches an epoch."""
+    learning_rate: float = Field(0.01, gt=0, lt=1)
+    """Learning rate of the first epoch, which falls to 0 as in nnU-Net; to fine-tune, a tenth of the default."""
     val_steps_per_epoch: int = Field(50, ge=1)
     """Validation batches an epoch (nnU-Net's online pseudo Dice)."""
     spacing: list[Millimetres] | None = Field(None, min_length=3, max_length=3)
@@ -72,7 +78,7 @@ class Budget(Model):
     @model_serializer(mode="wrap")
     def _as_before_there_was_a_choice(self, write: SerializerFunctionWrapHandler) -> dict:
         """Without what version 0.1 did not record, where it says what was done then."""
-        return {key: value for key, value in write(self).items() if (key, value) != ("augment_on", "loader")}
+        return {key: value for key, value in write(self).items() if SINCE.get(key) != value}
 
     @property
     def steps(self) -> int:

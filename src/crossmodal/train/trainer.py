@@ -48,6 +48,7 @@ class ReproducibleTrainer(Saving, nnUNetTrainer):
             super().__init__(plans | {"continue_training": False}, configuration, fold, dataset_json, device)
         self.budget = Budget.parse(self.settings["budget"], "the training's budget")
         self.seed = int(self.settings["seed"])
+        self.initial_lr = self.budget.learning_rate
         self.num_epochs = self.budget.epochs
         self.num_iterations_per_epoch = self.budget.steps_per_epoch
         self.num_val_iterations_per_epoch = self.budget.val_steps_per_epoch
