@@ -17,7 +17,7 @@ from measure import REPOSITORY, markdown_table
 
 from crossmodal.evaluate import statistics
 from crossmodal.evaluate.blocks import blocks, by_training
-from crossmodal.evaluate.comparisons import EQUIVALENT, GAIN, LOSS, MARGIN, NOT_SHOWN, SIGNIFICANT, TOO_FEW
+from crossmodal.evaluate.comparisons import EQUIVALENT, GAIN, LOSS, MARGIN, NOT_SHOWN, TOO_FEW, finding
 from crossmodal.evaluate.per_case import held_out, per_case_file, read_per_case, write_table
 from crossmodal.files import replace_between
 from crossmodal.wording import estimate, modalities_label, number, p_value
@@ -62,12 +62,13 @@ def compared(per_case: pd.DataFrame, claims: list[Claim]) -> pd.DataFrame:
         rows.append(
             vars(claim)
             | {"regions": " ".join(claim.regions), "n": len(both.of_patients)}
-            | {"n_trainings": trained[0], "n_trainings_baseline": trained[1], "gain": mean.value}
-            | {"ci_low": low, "ci_high": high, "p": mean.p(), "p_within_margin": mean.p_within(MARGIN)}
+            | {"n_trainings": trained[0], "n_trainings_baseline": trained[1], "dice_gain": mean.value}
+            | {"trainings_ci_low": low, "trainings_ci_high": high, "p_trainings": mean.p()}
+            | {"p_within_margin": mean.p_within(MARGIN)}
         )
     table = pd.DataFrame(rows)
-    table["p_holm"] = statistics.holm(table["p"].to_numpy())
-    table["finding"] = [_finding(row) for row in table.itertuples()]
+    table["p_trainings_holm"] = statistics.holm(table["p_trainings"].to_numpy())
+    table["finding"] = [finding(row) for row in table.itertuples()]
     return table
 
 
@@ -79,17 +80,6 @@ def _mean_over_regions(per_case: pd.DataFrame, claim: Claim, method: str) -> pd.
     return by_training(rows.groupby(key, as_index=False)["dice"].mean())
 
 
-def _finding(row) -> str:
-    """As in comparisons.csv: gain, loss, equivalent, not shown or too few trainings."""
-    if pd.isna(row.p):
-        return TOO_FEW
-    if row.p_within_margin < SIGNIFICANT:
-        return EQUIVALENT
-    if row.p_holm < SIGNIFICANT:
-        return GAIN if row.gain > 0 else LOSS
-    return NOT_SHOWN
-
-
 def words(row) -> str:
     """What the page says of a claim."""
     found = {
@@ -97,7 +87,7 @@ def words(row) -> str:
         EQUIVALENT: f"no difference: within ±{MARGIN:g}",
         GAIN: "yes",
         LOSS: "no: it harms",
-        NOT_SHOWN: f"not shown; no gain larger than {number(row.ci_high, sign=True)}",
+        NOT_SHOWN: f"not shown; no gain larger than {number(row.trainings_ci_high, sign=True)}",
     }
     return found[row.finding]
 
@@ -109,7 +99,11 @@ def markdown(table: pd.DataFrame) -> str:
         [
             *(row.claim, modalities_label(row.modalities), row.regions.replace(" ", ", "), row.cohort),
             *(f"{row.n_trainings} and {row.n_trainings_baseline}", str(row.n)),
-            *(estimate(row.gain, row.ci_low, row.ci_high, sign=True), p_value(row.p_holm), words(row)),
+            *(
+                estimate(row.dice_gain, row.trainings_ci_low, row.trainings_ci_high, sign=True),
+                p_value(row.p_trainings_holm),
+                words(row),
+            ),
         ]
         for row in table.itertuples()
     ]

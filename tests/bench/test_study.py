@@ -40,23 +40,23 @@ def per_case(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 def test_primary_comparisons_find_what_is_there(per_case: pd.DataFrame) -> None:
     table = study_primary.compared(per_case, study_primary.CLAIMS)
     assert list(table["finding"]) == ["gain", "equivalent", "gain", "too few trainings", "gain", "loss"]
-    assert table["gain"].iloc[0] == pytest.approx(0.06, abs=0.01)
+    assert table["dice_gain"].iloc[0] == pytest.approx(0.06, abs=0.01)
     assert (table["n_trainings"].iloc[[0, 1, 2, 4, 5]] == len(SEEDS)).all() and table["n"].iloc[0] == 40
     # The outcome is the mean over regions: the gain of one region alone is another number.
     of_wt = study_primary.compared(per_case[per_case["region"] == "WT"], study_primary.CLAIMS)
-    assert of_wt["gain"].iloc[0] != table["gain"].iloc[0]
+    assert of_wt["dice_gain"].iloc[0] != table["dice_gain"].iloc[0]
     of_each = [
         study_primary.compared(per_case[per_case["region"] == one], study_primary.CLAIMS) for one in ("WT", "TC", "ET")
     ]
-    assert table["gain"].iloc[0] == pytest.approx(np.mean([one["gain"].iloc[0] for one in of_each]))
+    assert table["dice_gain"].iloc[0] == pytest.approx(np.mean([one["dice_gain"].iloc[0] for one in of_each]))
 
 
 def test_p_is_corrected_over_the_claims_that_were_tested(per_case: pd.DataFrame) -> None:
     table = study_primary.compared(per_case, study_primary.CLAIMS)
-    tested = table["p"].dropna().sort_values()
+    tested = table["p_trainings"].dropna().sort_values()
     assert len(tested) == 5
     by_hand = np.maximum.accumulate(tested * np.arange(5, 0, -1)).clip(upper=1)
-    assert list(table["p_holm"].loc[tested.index]) == pytest.approx(list(by_hand))
+    assert list(table["p_trainings_holm"].loc[tested.index]) == pytest.approx(list(by_hand))
 
 
 def test_the_page_says_what_is_not_shown(per_case: pd.DataFrame) -> None:
@@ -65,7 +65,7 @@ def test_the_page_says_what_is_not_shown(per_case: pd.DataFrame) -> None:
     table = study_primary.compared(noisy, study_primary.CLAIMS)
     assert table["finding"].iloc[1] == "not shown"
     shown = study_primary.markdown(table)
-    assert f"no gain larger than +{table['ci_high'].iloc[1]:.3f}" in shown
+    assert f"no gain larger than +{table['trainings_ci_high'].iloc[1]:.3f}" in shown
     assert shown.count("\n") == len(study_primary.CLAIMS) + 1
 
 

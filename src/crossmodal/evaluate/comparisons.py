@@ -54,7 +54,7 @@ def compare(
         adjusted = {"p_wilcoxon": "p_holm", "p_trainings": "p_trainings_holm"}[p_value]
         table[adjusted] = table.groupby(FAMILY, sort=False)[p_value].transform(lambda p: statistics.holm(p.to_numpy()))
     table["family_size"] = table.groupby(FAMILY, sort=False)["p_wilcoxon"].transform("count").astype("Int64")
-    table["finding"] = [_finding(row) for row in table.itertuples()]
+    table["finding"] = [finding(row) for row in table.itertuples()]
     return in_order(table, ["cohort", "region", "modalities"])
 
 
@@ -139,8 +139,12 @@ def _per_patient(*methods: pd.DataFrame) -> np.ndarray:
     return means.groupby(level="patient").mean().to_numpy().T
 
 
-def _finding(row) -> str:
-    """What a row may claim over patients and trainings; see the constants."""
+def finding(row) -> str:
+    """What a row may claim over patients and trainings; see the constants.
+
+    Args:
+        row: with p_trainings, p_trainings_holm, p_within_margin and dice_gain, by `itertuples`.
+    """
     if np.isnan(row.p_trainings):
         return TOO_FEW
     if row.p_within_margin < SIGNIFICANT:
