@@ -3,7 +3,7 @@
     python bench/study_weights.py [--methods hinton2015,romero2015] [--cores 2]
 
 The protocol is in docs/study.md. Each method is trained with its distillation terms multiplied by 0.01, 0.1, 1 and 10,
-with half the study's steps, on T1 and on T1ce + FLAIR. Dice in 30 held-out phantoms goes into study_weights.csv, method
+with the study's steps, on T1 and on T1ce + FLAIR. Dice in 30 held-out phantoms goes into study_weights.csv, method
 by method; a method that is there already is not trained again. In the end the table goes into docs/study.md, and what
 workflow/reference_study.yaml should override is printed where it does not.
 """
@@ -18,7 +18,6 @@ import typer
 import yaml
 from measure import REPOSITORY, markdown_table
 
-from crossmodal.experiment.budget import load_budget
 from crossmodal.experiment.recipe import load
 from crossmodal.files import atomic_path, replace_between, write_yaml
 from crossmodal.wording import number
@@ -66,7 +65,6 @@ def trials(method: str, cores: int) -> pd.DataFrame:
     for name, factor in names.items():
         recipe = load(method, overrides=weighted(method, factor)).plain()
         write_yaml(folder / "methods" / f"{name}.yaml", recipe | {"title": name})
-    write_yaml(folder / "budget.yaml", load_budget("study_phantom").replaced(epochs=20).plain())
     config = {
         "experiment": "study_weights",
         "phantom": {"cases": 130, "spacing": 3, "seed": 2031, "site": "A"},
@@ -75,7 +73,7 @@ def trials(method: str, cores: int) -> pd.DataFrame:
         "methods_folder": str(PLACE / "methods"),
         "subsets": SUBSETS,
         "students": "together",
-        "budget": str(PLACE / "budget.yaml"),
+        "budget": "study_phantom",
     }
     if run(config, cores):  # a training whose loss is no longer a number stops: its factor is left out
         models = REPOSITORY / "results" / config["experiment"] / "models"
