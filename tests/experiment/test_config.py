@@ -149,3 +149,11 @@ def test_a_wrong_budget_is_refused_with_the_config(tmp_path: Path, text: str, me
         with pytest.raises(UserError) as error:
             read(str(tmp_path / "mine.yaml"))
         assert message in str(error.value) and "mine.yaml" in str(error.value)
+
+
+def test_a_budget_is_written_as_before_there_were_more_keys() -> None:
+    written = load_budget("full").plain()
+    assert {"spacing", "patch_size", "batch_size", "features"} <= set(written), "null is a value"
+    assert not {"augment_on", "learning_rate"} & set(written)
+    changed = load_budget("full").replaced(augment_on="device", learning_rate=0.001).plain()
+    assert changed == written | {"augment_on": "device", "learning_rate": 0.001}

@@ -78,7 +78,7 @@ class Budget(Model):
     @model_serializer(mode="wrap")
     def _as_before_there_was_a_choice(self, write: SerializerFunctionWrapHandler) -> dict:
         """Without what version 0.1 did not record, where it says what was done then."""
-        return {key: value for key, value in write(self).items() if SINCE.get(key) != value}
+        return {key: value for key, value in write(self).items() if key not in SINCE or value != SINCE[key]}
 
     @property
     def steps(self) -> int:
