@@ -53,17 +53,15 @@ def save(experiment: Path, into: Path, name: str) -> Path:
     if missing:
         raise UserError(f"{experiment}: {_words(missing[0])} ({len(missing)} in all): finish the run first")
     about = _about(experiment, config)
+    curves = _read(experiment / "figure_data" / "curves.csv")
+    wanted = {_key(one, OF_TRAINING) for one in trainings(config)}  # the folder may hold those of other seeds
+    of_run = [key in wanted for key in curves[OF_TRAINING].itertuples(index=False, name=None)]
     others = [one for one in _read_all(into) if one[0].name != name]
     for folder, other in others:
         _refuse_other(folder, other, about, into / SHARDS / name)
     folder = into / SHARDS / name
     folder.mkdir(parents=True, exist_ok=True)
     _write_zipped(per_case, folder / SCORES)
-    curves, wanted = (
-        _read(experiment / "figure_data" / "curves.csv"),
-        {_key(one, OF_TRAINING) for one in trainings(config)},
-    )
-    of_run = [key in wanted for key in curves[OF_TRAINING].itertuples(index=False, name=None)]
     _write_zipped(curves[of_run], folder / CURVES)
     if not any((place / "figure_data").is_dir() for place, _ in others):
         kept = shutil.ignore_patterns("curves.csv", "*.md")
