@@ -5,6 +5,7 @@ lines. Snakemake finds it by the package's name. What it leaves out is in .snake
 """
 
 import sys
+import threading
 import time
 from logging import WARNING, LogRecord
 from pathlib import Path
@@ -23,6 +24,7 @@ from snakemake_logger_plugin_crossmodal.steps import Run, Step, last_lines
 
 # How many steps that run are shown, and how many lines of the log of one that failed.
 RUNNING, FAILED_LINES = 8, 12
+REDRAWN = 0.5  # seconds from one drawing of what runs to the next
 # Snakemake's lines that a step's own line or the end makes superfluous.
 LEFT_OUT = (
     *("Assuming unrestricted", "Building DAG", "Conda environments: ignored", "Execute ", "Exiting because a job"),
@@ -58,7 +60,8 @@ class LogHandler(LogHandlerBase):
             self.plain = ColorizingTextHandler(settings.nocolor, sys.stdout if settings.stdout else sys.stderr)
             self.plain.setFormatter(DefaultFormatter(settings.quiet, settings.show_failed_logs))
         self.console = Console(stderr=True, no_color=settings.nocolor or None, highlight=False)
-        self.live = Live(get_renderable=self._now, console=self.console, refresh_per_second=2, transient=True)
+        self.live = Live(get_renderable=self._now, console=self.console, auto_refresh=False, transient=True)
+        self.ended = threading.Event()
 
     def emit(self, record: LogRecord) -> None:
         """Show what has happened."""
@@ -72,7 +75,9 @@ class LogHandler(LogHandlerBase):
 
     def close(self) -> None:
         """End the bar, and show each step that failed with its log's last lines. Snakemake closes twice."""
-        self.live.stop()
+        self.ended.set()
+        with self.lock:
+            self.live.stop()
         failed = [*self.run.failed.values(), *self.run.running.values()]  # Snakemake does not report every end
         self.run.failed, self.run.running = {}, {}
         if failed and not self.stopped:
@@ -88,7 +93,9 @@ class LogHandler(LogHandlerBase):
         event, now = getattr(record, "event", None), time.monotonic()
         if event == LogEvent.RUN_INFO:
             self.run.counts = {rule: count for rule, count in record.stats.items() if rule != "total"}
-            self.live.start()
+            if not self.live.is_started:
+                self.live.start()
+                threading.Thread(target=self._redraw, daemon=True).start()
         elif event == LogEvent.JOB_INFO:
             name = record.rule_msg or _name(record.rule_name, record.wildcards)
             self.run.begin(record.jobid, Step(name, record.rule_name, record.log, now))
@@ -103,6 +110,14 @@ class LogHandler(LogHandlerBase):
         elif event in (None, LogEvent.ERROR) and not (message := record.getMessage()).startswith(LEFT_OUT):
             self.stopped = self.stopped or message.startswith("Terminating processes on user request")
             self._print(message, "red" if record.levelno > WARNING else "yellow" if record.levelno == WARNING else "")
+
+    def _redraw(self) -> None:
+        # Not rich's own thread: it may draw while a line is printed, and then erases that line. This one waits for the
+        # handler's lock, which each record holds while it is shown.
+        while not self.ended.wait(REDRAWN):
+            with self.lock:
+                if self.live.is_started:
+                    self.live.refresh()
 
     def _print(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, markup=False, soft_wrap=True)

@@ -36,6 +36,27 @@ rule break_down:
 """
 
 
+# Many short steps, drawn as often as can be while their lines are printed.
+MANY = """\
+import logging, sys, time
+from types import SimpleNamespace
+from snakemake_interface_logger_plugins.common import LogEvent
+import snakemake_logger_plugin_crossmodal as plugin
+plugin.REDRAWN = 1e-5
+sys.setswitchinterval(1e-5)
+names = ("verbose", "printshellcmds", "debug_dag", "quiet", "dryrun", "stdout", "show_failed_logs")
+settings = SimpleNamespace(**dict.fromkeys(names, False), nocolor=True, log_handler_settings=["crossmodal"])
+handler = plugin.LogHandler(settings, None)
+def say(event, **values):
+    handler.handle(logging.makeLogRecord({"event": event, **values}))
+say(LogEvent.RUN_INFO, stats={"count": int(sys.argv[1])})
+for i in range(int(sys.argv[1])):
+    say(LogEvent.JOB_INFO, jobid=i, rule_msg=f"step {i}", rule_name="count", wildcards={}, log=[])
+    say(LogEvent.JOB_FINISHED, job_id=i)
+handler.close()
+"""
+
+
 @dataclass
 class Shown:
     """What a terminal has shown.
@@ -62,10 +83,14 @@ def environment() -> dict[str, str]:
 
 def on_terminal(folder: Path, *arguments: str, interrupt_at: str | None = None) -> Shown:
     """Run Snakemake on a terminal, with Ctrl-C as soon as a screen has the text `interrupt_at`."""
+    return shown_by(folder, snakemake(*arguments), interrupt_at)
+
+
+def shown_by(folder: Path, command: list[str], interrupt_at: str | None = None) -> Shown:
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
-    run = subprocess.Popen(snakemake(*arguments), cwd=folder, env=environment(), start_new_session=True, **streams)
+    run = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **streams)
     os.close(terminal)
     screen, screens = pyte.Screen(COLUMNS, ROWS), []
     stream = pyte.ByteStream(screen)
@@ -131,6 +156,12 @@ def test_interrupted_steps_are_stopped_and_none_has_failed(small: Path) -> None:
     assert shown.code == 1
     assert {line.split("  ")[0] for line in shown.lines if "Slow" in line} == {"stopped Slow: a", "stopped Slow: b"}
     assert not [line for line in shown.lines if "failed" in line or "running" in line]
+
+
+def test_no_line_is_lost_however_often_what_runs_is_drawn(tmp_path: Path) -> None:
+    for _ in range(5):
+        lines = shown_by(tmp_path, [sys.executable, "-c", MANY, str(ROWS - 5)]).lines
+        assert [line.split()[2] for line in lines if " step " in line] == [str(i) for i in range(ROWS - 5)], lines
 
 
 @pytest.mark.slow
