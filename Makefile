@@ -8,7 +8,7 @@ GPUS := $(shell nvidia-smi -L 2>/dev/null | grep -c '^GPU ')
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help env demo test test-slurm docs figures publish restore lock wheel notes lint format bench schemas
+.PHONY: help env demo study test test-slurm docs figures publish restore lock wheel notes lint format bench schemas
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
@@ -27,6 +27,18 @@ demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/r
 	@$(BIN)/crossmodal cohort pin data.dvc
 	@$(SNAKEMAKE)
 	@echo "The report is results/demo/report.html"
+
+SEED ?= 0
+STUDY := results/reference_study
+study: env  ## one seed of the reference study with its controls (SEED=0, hours), added to results/reference_study
+	@[ -d .cache/phantom-b ] || $(BIN)/crossmodal cohort phantom .cache/phantom-b --cases 60 --spacing 3 --seed 2024 --site B
+	@$(SNAKEMAKE) --configfile workflow/reference_study.yaml --config "seeds=[$(SEED)]" "experiment=seed$(SEED)"
+	@$(BIN)/crossmodal shard "results/seed$(SEED)" --into $(STUDY) --name "seed$(SEED)"
+	@$(BIN)/python bench/study_controls.py "results/seed$(SEED)" --into $(STUDY)
+	@$(BIN)/crossmodal merge $(STUDY)
+	@$(BIN)/python bench/study_controls.py --into $(STUDY) --add
+	@$(BIN)/crossmodal tables $(STUDY)
+	@$(BIN)/python bench/study_primary.py $(STUDY)
 
 test: env  ## all tests but those that need a Slurm
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slurm"

@@ -82,6 +82,11 @@ def take_turns(sides: dict[str, Callable[[], Usage]], rounds: int) -> dict[str, 
     return found
 
 
+def with_scripts() -> dict[str, str]:
+    """This process's variables, with the commands of its Python's environment on PATH."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 def run_command(command: list[str], log: Path, environment: dict[str, str] | None = None) -> Usage:
     """Run a command of this Python's environment, with variables added to this process's; it prints into the log.
 
@@ -90,7 +95,7 @@ def run_command(command: list[str], log: Path, environment: dict[str, str] | Non
     """
     # Linux counts a parent's memory as that of the process it starts, so a small process stands between.
     launcher = [sys.executable, "-S", __file__, *command]
-    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | (environment or {})
+    variables = with_scripts() | (environment or {})
     with log.open("w+") as stream:
         done = subprocess.run(launcher, env=variables, stdout=subprocess.PIPE, stderr=stream, text=True, check=False)
         stream.seek(0)

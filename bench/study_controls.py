@@ -10,7 +10,7 @@ From a finished run of workflow/reference_study.yaml, for each of its seeds, as 
 - student_with_logits, on T1: a network that is given the teacher's output for WT, TC and ET as further channels.
 
 Scores of each case go into INTO/controls/<run>.csv.gz, and Dice of every network of the run in real patients into
-INTO/patients/<run>.csv (those of `real_patients.py`; --no-patients where there are none). `--add` puts the controls
+INTO/patients/<run>.csv, where `real_patients.py` finds some. `--add` puts the controls
 into INTO/tables/per_case.csv, after `crossmodal merge`, so that `crossmodal tables` has them as methods.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from real_patients import dice_of_subsets
+from real_patients import dice_of_subsets, patients
 
 from crossmodal.cohort.cases_csv import left_out, read_cases
 from crossmodal.device import keep_freed_memory
@@ -198,7 +198,6 @@ def main(
     experiment: Annotated[Path | None, typer.Argument()] = None,
     into: Path = Path("results/reference_study"),
     only: str = ",".join(CONTROLS),
-    patients: bool = True,
     add_to_table: bool = typer.Option(False, "--add"),
 ) -> None:
     """Train and score the controls of a run, or with --add put those that are there into the experiment's table."""
@@ -215,10 +214,13 @@ def main(
     with atomic_path(into / "controls" / f"{experiment.name}.csv.gz") as temporary:
         table = pd.concat(rows)
         table.to_csv(temporary, index=False, float_format="%.9g", compression={"method": "gzip", "mtime": 0})
-    if patients:
-        found = real_patients(run)
+    try:
+        patients()
+    except SystemExit as none:
+        print(f"No table of real patients: {none}")
+    else:
         (into / "patients").mkdir(exist_ok=True)
-        write_table(found, into / "patients" / f"{experiment.name}.csv", digits=4)
+        write_table(real_patients(run), into / "patients" / f"{experiment.name}.csv", digits=4)
 
 
 if __name__ == "__main__":

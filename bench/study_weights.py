@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import typer
 import yaml
-from measure import REPOSITORY, markdown_table
+from measure import REPOSITORY, markdown_table, with_scripts
 
 from crossmodal.experiment.recipe import load
 from crossmodal.files import atomic_path, replace_between, write_yaml
@@ -91,7 +91,7 @@ def run(config: dict, cores: int) -> int:
     """Run the workflow up to the summary; its exit code."""
     write_yaml(REPOSITORY / PLACE / "config.yaml", config)
     command = ["snakemake", "--cores", str(cores), "--configfile", str(PLACE / "config.yaml"), "--", TABLE]
-    return subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY).returncode
+    return subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, env=with_scripts()).returncode
 
 
 def chosen(found: pd.DataFrame) -> dict[str, float]:
