@@ -32,14 +32,13 @@ from crossmodal.wording import modalities_label
 OUT = Path(__file__).with_suffix(".csv")
 SUBSETS = ("t1", "t1ce", "t2", "flair", "t1ce+flair", ALL)
 KEYS = ["configuration", "method", "cases", "steps", "seed", "spacing", "features"]
-WIDTHS = ("scanner", "tissue", "anatomy", "tumour")
 CONFIGURATIONS = {
     "site A": None,
     "default": Randomisation(),
     "physics alone": Randomisation(random_intensities=0.0),
     "random intensities alone": Randomisation(random_intensities=1.0),
-    "narrow": Randomisation(**dict.fromkeys(WIDTHS, 0.5)),
-    "wide": Randomisation(**dict.fromkeys(WIDTHS, 1.5)),
+    "narrow": Randomisation.of_width(0.5),
+    "wide": Randomisation.of_width(1.5),
     "no faults": Randomisation(faults=False),
     "no look-alikes": Randomisation(lookalikes=False),
 }

@@ -44,6 +44,8 @@ def resolved(**given: Any) -> Resolved:
         ({"external": [{"name": "b", "path": "/no/such"}]}, "there is no /no/such"),
         ({"external": [{"name": "b"}]}, "'external.0.path' is missing"),
         ({"phantom": {"site": "C"}}, "'phantom.site'"),
+        ({"phantom": {"site": "R", "width": 3}}, "'phantom.width'"),
+        ({"phantom": {"width": 0.5}}, "'width' 0.5 is for site R, and this is site A"),
         ({"phantom": {"spacing": 0.1}}, "phantom.spacing"),
         ({"experiment": "../elsewhere"}, "experiment"),
         ({"experiment": "a b"}, "experiment"),

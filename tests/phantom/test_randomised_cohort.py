@@ -4,7 +4,9 @@ import nibabel
 import numpy as np
 import pytest
 from test_phantom_cohort import digest
+from typer.testing import CliRunner
 
+from crossmodal.cli import app
 from crossmodal.domain import MODALITIES
 from crossmodal.errors import UserError
 from crossmodal.phantom import Randomisation, make_subject, write_cohort
@@ -37,6 +39,13 @@ def test_bytes_do_not_depend_on_the_number_of_cases_or_processes(cohorts):
     assert sorted(case.name for case in (cohorts / "three").iterdir()) == names
     assert digest(cohorts / "three" / names[0]) == digest(cohorts / "one" / names[0])
     assert digest(cohorts / "three" / names[0]) != digest(cohorts / "quiet" / names[0])
+
+
+def test_the_command_draws_as_wide_as_it_is_told(cohorts, tmp_path):
+    arguments = ["--cases", "1", "--spacing", "6", "--site", "R", "--width", "0.5"]
+    assert CliRunner().invoke(app, ["cohort", "phantom", str(tmp_path / "command"), *arguments]).exit_code == 0
+    (case,) = write_cohort(tmp_path / "library", 1, 6, 2023, "R", 1, Randomisation.of_width(0.5))
+    assert digest(tmp_path / "command" / case.name) == digest(case) != digest(cohorts / "one" / case.name)
 
 
 def test_without_faults_the_brain_is_the_same_in_all_sequences_and_all_else_is_0(cohorts):

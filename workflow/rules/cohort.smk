@@ -15,6 +15,7 @@ rule generate_phantom:
             *("--spacing", EXPERIMENT.phantom.spacing),
             *("--seed", EXPERIMENT.phantom.seed),
             *("--site", EXPERIMENT.phantom.site),
+            *(["--width", EXPERIMENT.phantom.width] if EXPERIMENT.phantom.width != 1 else []),
         ],
     message:
         "Generate the embedded glioma phantoms in {output}"

@@ -22,12 +22,14 @@ def write_phantoms(
     site: Annotated[
         str, typer.Option(help="A; B: other scanners and another mix of cases; R: all is drawn anew for each case.")
     ] = "A",
+    width: Annotated[float, typer.Option(help="How wide site R draws: 1 is its ranges, 0.5 half of them.")] = 1.0,
     workers: Annotated[int | None, typer.Option(help="Processes; all cores when not given.")] = None,
 ) -> None:
     """Write glioma phantoms laid out as BraTS 2020 is."""
-    from crossmodal.phantom import write_cohort
+    from crossmodal.phantom import Randomisation, write_cohort
 
-    write_cohort(out, cases, spacing, seed, site, workers)
+    randomisation = None if width == 1 else Randomisation.of_width(width)
+    write_cohort(out, cases, spacing, seed, site, workers, randomisation)
 
 
 @cohort.command("check")

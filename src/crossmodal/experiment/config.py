@@ -1,9 +1,17 @@
 """The experiment's config: keys, defaults, checks, and what follows from them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from crossmodal.cohort.lock import read_lock
 from crossmodal.domain import RELEASES, all_subsets, parse_subset, subset_name
@@ -63,13 +71,27 @@ class Phantom(Given):
     """Seed of the cohort."""
     site: Literal["A", "B", "R"] = "A"
     """Scanner A or B, or R: everything is drawn anew for each case."""
+    width: int | float = Field(1, ge=0, le=2)
+    """How wide site R draws: 1 is its ranges, 0.5 half of them."""
     folder: Annotated[str | None, Null] = None
     """Where it is written; null for .cache/phantom-<settings>. The demo's lies in data/, which data.dvc pins."""
 
     @property
     def place(self) -> str:
         """The folder, as given or named after the settings."""
-        return self.folder or f".cache/phantom-{self.site}-{self.cases}-{self.spacing:g}mm-{self.seed}"
+        width = "" if self.width == 1 else f"-{self.width:g}wide"
+        return self.folder or f".cache/phantom-{self.site}-{self.cases}-{self.spacing:g}mm-{self.seed}{width}"
+
+    @model_validator(mode="after")
+    def _width_is_of_site_r(self) -> Self:
+        if self.width != 1 and self.site != "R":
+            raise ValueError(f"'width' {self.width:g} is for site R, and this is site {self.site}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_was_a_width(self, write: SerializerFunctionWrapHandler) -> dict:
+        """Without a width of 1: version 0.1 did not record it."""
+        return {key: value for key, value in write(self).items() if key != "width" or value != 1}
 
 
 class External(Given):

@@ -27,6 +27,11 @@ class Randomisation:
     lookalikes: bool = True
     faults: bool = True
 
+    @classmethod
+    def of_width(cls, width: float) -> "Randomisation":
+        """All four groups drawn equally wide."""
+        return cls(scanner=width, tissue=width, anatomy=width, tumour=width)
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value, highest = getattr(self, field.name), 1 if field.name == "random_intensities" else 2
