@@ -30,6 +30,12 @@ SUBSETS = ["t1", "t1ce+flair"]
 BETTER = 0.01  # of Dice: by so much must another factor be better than 1
 PLACE = Path(".cache/study_weights")  # from the repository's root, where Snakemake runs
 TABLE = "results/study_weights/tables/summary.csv"
+# What all trials have in common; their phantoms are not those of the study.
+TRIALS = {
+    "phantom": {"cases": 130, "spacing": 3, "seed": 2031, "site": "A"},
+    "split": {"folds": 10, "test_fraction": 0.2308},
+    "budget": "study_phantom",
+}
 FINISHED = "fold_0/checkpoint_final.pth"
 
 
@@ -65,20 +71,17 @@ def trials(method: str, cores: int) -> pd.DataFrame:
     for name, factor in names.items():
         recipe = load(method, overrides=weighted(method, factor)).plain()
         write_yaml(folder / "methods" / f"{name}.yaml", recipe | {"title": name})
-    config = {
+    config = TRIALS | {
         "experiment": "study_weights",
-        "phantom": {"cases": 130, "spacing": 3, "seed": 2031, "site": "A"},
-        "split": {"folds": 10, "test_fraction": 0.2308},
         "methods": list(names),
         "methods_folder": str(PLACE / "methods"),
         "subsets": SUBSETS,
         "students": "together",
-        "budget": "study_phantom",
     }
-    if run(config, cores):  # a training whose loss is no longer a number stops: its factor is left out
+    if run(config, cores, TABLE):  # a training whose loss is no longer a number stops: its factor is left out
         models = REPOSITORY / "results" / config["experiment"] / "models"
         config["methods"] = [name for name in names if len(list(models.glob(f"{name}/*/seed0/{FINISHED}"))) > 0]
-        if config["methods"] == list(names) or run(config, cores):
+        if config["methods"] == list(names) or run(config, cores, TABLE):
             raise SystemExit(f"{method}: see above; the same command goes on")
     summary = pd.read_csv(REPOSITORY / TABLE)
     summary = summary[summary["method"].isin(names)]
@@ -87,10 +90,11 @@ def trials(method: str, cores: int) -> pd.DataFrame:
     return rows[["method", "factor", "modalities", "region", "n", "dice"]]
 
 
-def run(config: dict, cores: int) -> int:
-    """Run the workflow up to the summary; its exit code."""
-    write_yaml(REPOSITORY / PLACE / "config.yaml", config)
-    command = ["snakemake", "--cores", str(cores), "--configfile", str(PLACE / "config.yaml"), "--", TABLE]
+def run(config: dict, cores: int, target: str) -> int:
+    """Run the workflow up to a target; its exit code."""
+    file = f".cache/{config['experiment']}/config.yaml"
+    write_yaml(REPOSITORY / file, config)
+    command = ["snakemake", "--cores", str(cores), "--configfile", file, "--", target]
     return subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, env=with_scripts()).returncode
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import study_barlow
 import study_primary
 import study_weights
 import yaml
@@ -126,3 +127,37 @@ def test_a_control_differs_from_its_method_in_its_teacher_alone(monkeypatch: pyt
     again, student = (config.recipes[name].training_fields() for name in ("student_again", "student"))
     assert {key for key in student if student[key] != again[key]} == {"role"}
     assert Path(config.methods_folder).is_dir()
+
+
+def test_each_variant_of_barlow_twins_changes_one_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(study_barlow, "REPOSITORY", tmp_path)
+    asked = []
+    monkeypatch.setattr(study_barlow, "run", lambda config, cores, target: asked.append((config, target)) or 1)
+    with pytest.raises(SystemExit, match="the same command goes on"):
+        study_barlow.main()
+    ((config, target),) = asked
+    assert target == f"results/{config['experiment']}/tables/comparisons.csv"
+    monkeypatch.chdir(tmp_path)
+    recipes = resolve(config).recipes
+    ours = load("choi2023").training_fields()
+    for name in study_barlow.VARIANTS:
+        theirs = recipes[name].training_fields()
+        changed = [key for key in ours if ours[key] != theirs[key]]
+        assert changed == {"bt": [], "bt-stop-gradient": ["stop_gradient"], "bt-frozen": ["teacher"]}.get(
+            name, ["distill"]
+        )
+
+
+def test_barlow_twins_table_has_a_row_for_each_variant_and_a_column_for_each_region() -> None:
+    given = {"dice_gain": 0.01, "trainings_ci_low": -0.02, "trainings_ci_high": 0.04}
+    rows = [{"method": m, "region": region} | given for m in study_barlow.VARIANTS for region in ("WT", "TC")]
+    lines = study_barlow.table(pd.DataFrame(rows)).splitlines()
+    assert len(lines) == 2 + len(study_barlow.VARIANTS)
+    assert all(line.count("+0.010 (−0.020 to +0.040)") == 2 for line in lines[2:]), lines[2]
+
+
+def test_the_trials_and_their_steps_are_as_the_protocol_has_them() -> None:
+    page = (REPOSITORY / "docs" / "study.md").read_text()
+    assert all(f"{factor:g}" in page for factor in study_weights.FACTORS)
+    assert study_weights.TRIALS["budget"] == yaml.safe_load(study_weights.STUDY.read_text())["budget"]
+    assert f"seed ({study_weights.TRIALS['phantom']['seed']})" in page

@@ -1,0 +1,76 @@
+"""Barlow Twins, one choice at a time: weight, tap (and so the number of samples), gradient into the teacher.
+
+    python bench/study_barlow.py [--cores 2]
+
+Each variant of `choi2023` differs from it in one choice. It is trained three times on T1ce + FLAIR, with the study's
+budget and the phantoms of study_weights.py, and compared with `student` on the 30 that are held out. Writes
+study_barlow.csv and the table in docs/study.md. A training that is there is not made again.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import typer
+import yaml
+from measure import REPOSITORY, markdown_table
+from study_weights import PAGE, STUDY, TRIALS, run
+
+from crossmodal.experiment.recipe import load
+from crossmodal.files import atomic_path, replace_between, write_yaml
+from crossmodal.wording import estimate
+
+OUT = Path(__file__).with_suffix(".csv")
+PLACE = Path(".cache/study_barlow")
+SUBSET, SEEDS = "t1ce+flair", [0, 1, 2]
+# By name: what is changed (None: it is another recipe, the two-stage control), and how the table calls it.
+VARIANTS = {
+    "bt": ({}, "as the recipe is: bottleneck, 300 samples of 64 channels"),
+    "bt-weight-0.1": ({"distill.0.weight": 0.1}, "weight 0.1"),
+    "bt-weight-10": ({"distill.0.weight": 10}, "weight 10"),
+    "bt-encoder.2": ({"distill.0.at": "encoder.2"}, "encoder.2, 2,400 samples of 32 channels"),
+    "bt-penultimate": ({"distill.0.at": "penultimate"}, "penultimate, 153,600 samples of 8 channels"),
+    "bt-stop-gradient": ({"stop_gradient": "teacher"}, "no gradient into the teacher"),
+    "bt-frozen": (None, "a teacher trained beforehand (`choi2023_two_stage`)"),
+}
+KEPT = ["method", "region", "n", "n_trainings", "dice_gain", "trainings_ci_low", "trainings_ci_high", "finding"]
+
+
+def recipes(study: dict) -> dict[str, dict]:
+    """The variants' recipes, with the weights that the study gives to their methods."""
+    changed = study.get("overrides", {})
+    plain = {}
+    for name, (overrides, title) in VARIANTS.items():
+        method = "choi2023_two_stage" if overrides is None else "choi2023"
+        plain[name] = load(method, overrides=changed.get(method, {}) | (overrides or {})).plain() | {"title": title}
+    return plain
+
+
+def table(found: pd.DataFrame) -> str:
+    """The Markdown table: variants × regions, gain over the student with its interval over patients and trainings."""
+    regions, rows = list(dict.fromkeys(found["region"])), []
+    for name, (_, title) in VARIANTS.items():
+        of_variant = found[found["method"] == name].set_index("region")
+        cells = [
+            estimate(*of_variant.loc[region, ["dice_gain", "trainings_ci_low", "trainings_ci_high"]], sign=True)
+            for region in regions
+        ]
+        rows.append([title, *cells])
+    return markdown_table(["Barlow Twins", *(f"{region}, gain over `student`" for region in regions)], rows)
+
+
+def main(cores: int = 2) -> None:
+    """Train the variants, as far as they are not there, and write the table."""
+    for name, recipe in recipes(yaml.safe_load(STUDY.read_text())).items():
+        write_yaml(REPOSITORY / PLACE / "methods" / f"{name}.yaml", recipe)
+    methods = {"methods": ["student", *VARIANTS], "methods_folder": str(PLACE / "methods")}
+    config = TRIALS | methods | {"experiment": "study_barlow", "subsets": [SUBSET], "seeds": SEEDS}
+    if run(config, cores, "results/study_barlow/tables/comparisons.csv"):
+        raise SystemExit("see above; the same command goes on")
+    found = pd.read_csv(REPOSITORY / "results/study_barlow/tables/comparisons.csv")
+    with atomic_path(OUT) as temporary:
+        found[KEPT].to_csv(temporary, index=False, float_format="%.4f")
+    replace_between(PAGE, "barlow", table(found))
+
+
+if __name__ == "__main__":
+    typer.run(main)
