@@ -177,3 +177,16 @@ def test_the_choice_of_kernels_ends_with_its_block(variable, monkeypatch):
     with device.fix_arithmetic(torch.device("cuda"), True):
         assert chosen() == (2, False, ":4096:8")
     assert chosen() == before
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "fast"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16 amx_tile", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+    ],
+)
+def test_bf16_is_for_processors_that_are_fast_in_it(vendor: str, flags: str, fast: bool) -> None:
+    assert device.fast_in_bf16(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n") is fast

@@ -185,5 +185,16 @@ def resolved_precision(precision: str, device: str) -> str:
     if precision != "bf16_where_fast":
         return precision
     described = Path("/proc/cpuinfo")
-    flags = described.read_text(encoding="utf-8") if described.exists() else ""
-    return "bf16" if device == "cuda" or "avx512_bf16" in flags or "amx_bf16" in flags else "default"
+    fast = device == "cuda" or (described.exists() and fast_in_bf16(described.read_text(encoding="utf-8")))
+    return "bf16" if fast else "default"
+
+
+def fast_in_bf16(cpuinfo: str) -> bool:
+    """Whether a processor trains faster in bf16 than in fp32: with AMX, and AMD's with AVX-512 BF16.
+
+    Intel's with AVX-512 BF16 alone are slower in it (measured: bench/README.md).
+
+    Args:
+        cpuinfo: /proc/cpuinfo.
+    """
+    return "amx_bf16" in cpuinfo or ("avx512_bf16" in cpuinfo and "AuthenticAMD" in cpuinfo)

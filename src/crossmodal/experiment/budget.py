@@ -52,8 +52,8 @@ class Budget(Model):
     """Layout of tensors; channels_last_3d is faster on CPUs and rounds differently from stock nnU-Net."""
     precision: Literal["default", "fp32", "bf16", "bf16_where_fast"] = "default"
     """default: nnU-Net's own (fp16 autocast on a GPU, fp32 on a CPU). bf16: bfloat16 autocast, which rounds differently
-    from stock nnU-Net. bf16_where_fast: bf16 on processors that compute with it (AVX-512 BF16 or AMX; GPUs), else
-    default; the choice is recorded with the model."""
+    from stock nnU-Net. bf16_where_fast: bf16 where it was measured to be faster (GPUs, processors with AMX, AMD's
+    with AVX-512 BF16), else default; the choice is recorded with the model."""
     compile: bool = False
     """torch.compile the network (GPU only)."""
     save_every_minutes: int | float = Field(10, ge=0)
