@@ -39,6 +39,7 @@ study: env  ## one seed of the reference study with its controls (SEED=0, hours)
 	@$(BIN)/python bench/study_controls.py --into $(STUDY) --add
 	@$(BIN)/crossmodal tables $(STUDY)
 	@$(BIN)/python bench/study_primary.py $(STUDY)
+	@$(BIN)/python bench/study_page.py $(STUDY)
 
 test: env  ## all tests but those that need a Slurm
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slurm"

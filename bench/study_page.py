@@ -1,0 +1,131 @@
+"""The tables of docs/study.md beside the primary comparisons, from the committed results of the reference study.
+
+    python bench/study_page.py [results/reference_study]
+
+Gains of every method and control by subset and cohort, the share of the gap to the teacher, what a training costs,
+networks for any subset, and Dice in real patients. Outcomes are means over WT, TC and ET where no region is named.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from measure import REPOSITORY, markdown_table
+from study_primary import ALL_REGIONS, HEADLINE, SITE_A, SITE_B, Claim, compared
+
+from crossmodal.domain import REGIONS
+from crossmodal.evaluate.per_case import held_out, per_case_file, read_per_case
+from crossmodal.evaluate.results import Results
+from crossmodal.experiment.runs import STUDENT
+from crossmodal.figures.cost_vs_gain import collect_points
+from crossmodal.files import replace_between
+from crossmodal.wording import estimate, modalities_label, number, percent_estimate
+
+PAGE = REPOSITORY / "docs" / "study.md"
+SUBSETS = ("t1", "t2", "t1+t2", HEADLINE)
+COHORTS = (SITE_A, SITE_B)
+
+
+def gains(per_case: pd.DataFrame) -> str:
+    """Methods × subsets: gain over the student with its interval over patients and trainings, in each cohort."""
+    methods = [method for method in per_case["method"].unique() if method not in (STUDENT, "teacher")]
+    claims = [
+        Claim("", method, STUDENT, subset, ALL_REGIONS, cohort)
+        for cohort in COHORTS
+        for method in methods
+        for subset in SUBSETS
+    ]
+    table = compared(per_case, claims).set_index(["cohort", "method", "modalities"])
+    rows = []
+    for cohort in COHORTS:
+        for method in methods:
+            of_method = [table.loc[cohort, method, subset] for subset in SUBSETS]
+            cells = [
+                estimate(one["dice_gain"], one["trainings_ci_low"], one["trainings_ci_high"], sign=True)
+                if one["n"]
+                else ""
+                for one in of_method
+            ]
+            rows.append([cohort, f"`{method}`", str(max(one["n_trainings"] for one in of_method)), *cells])
+    return markdown_table(["cohort", "method", "trainings", *map(modalities_label, SUBSETS)], rows)
+
+
+def gap(comparisons: pd.DataFrame) -> str:
+    """Methods × regions: the share of the gap between student and teacher that is recovered, T1ce + FLAIR, site A."""
+    rows = comparisons[comparisons["baseline"] == STUDENT]
+    rows = rows[(rows["cohort"] == SITE_A) & (rows["modalities"] == HEADLINE)]
+    shares = rows.set_index(["method", "region"])[["gap_recovered", "gap_ci_low", "gap_ci_high"]]
+    table = [
+        [f"`{method}`", *(percent_estimate(*shares.loc[method, region]) for region in REGIONS)]
+        for method in rows["method"].unique()
+    ]
+    return markdown_table(["method", *REGIONS], table)
+
+
+def cost(results: Results) -> str:
+    """Training time of each method in trainings of the student alone, with T1ce + FLAIR."""
+    points = collect_points(results).sort_values("with_teacher")
+    rows = [
+        [f"`{one.method}`", number(one.own, 2), number(one.with_teacher, 2), number(one.gain, sign=True)]
+        for one in points.itertuples()
+    ]
+    return markdown_table(["method", "itself", "with its teacher", "gain, mean of WT, TC, ET"], rows)
+
+
+def any_subset(per_case: pd.DataFrame, any_subsets: list[str]) -> str:
+    """Networks for any subset: mean Dice over all subsets, and over those that other methods train a network for."""
+    rows = []
+    counts = per_case.groupby("method", sort=False)["modalities"].nunique()
+    for cohort in COHORTS:
+        for method in counts[counts == len(any_subsets)].index:
+            of_method = per_case[(per_case["cohort"] == cohort) & (per_case["method"] == method)]
+            means = of_method.groupby(["modalities", "region"])["dice"].mean().unstack()[list(REGIONS)]
+            cells = [number(value) for value in means.mean()]
+            rows.append([cohort, f"`{method}`", *cells, *(number(means.loc[one].mean()) for one in SUBSETS)])
+    head = [*(f"{region}, all {len(any_subsets)}" for region in REGIONS), *map(modalities_label, SUBSETS)]
+    return markdown_table(["cohort", "method", *head], rows)
+
+
+def patients(rows: pd.DataFrame, per_case: pd.DataFrame) -> str:
+    """Methods × subset: mean Dice in the real patients, beside that in phantoms; and how alike the orders are.
+
+    Args:
+        rows: case, method, subset, seed, region and dice.
+        per_case: of the phantoms.
+    """
+    subsets = [subset for subset in ("t1", HEADLINE) if subset in set(rows["subset"])]
+    of_patients = rows.groupby(["method", "subset", "region"])["dice"].mean()
+    at_site_a = per_case[per_case["cohort"] == SITE_A]
+    of_phantoms = at_site_a.groupby(["method", "modalities"])["dice"].mean()
+    lines, orders = [], []
+    for subset in subsets:
+        methods = [method for method in rows["method"].unique() if (method, subset, "WT") in of_patients.index]
+        means = pd.DataFrame(
+            {
+                "patients": [of_patients[method, subset].mean() for method in methods],
+                "phantoms": [of_phantoms[method, subset] for method in methods],
+            }
+        )
+        orders.append(f"{modalities_label(subset)} {number(means.corr('spearman').iloc[0, 1], 2, sign=True)}")
+        for method, phantoms in zip(methods, means["phantoms"], strict=True):
+            cells = [number(of_patients[method, subset, region], 2) for region in REGIONS]
+            lines.append([modalities_label(subset), f"`{method}`", *cells, number(phantoms, 2)])
+    table = markdown_table(["given", "method", *REGIONS, "in phantoms, mean of the three"], lines)
+    return f"{table}\n\nSpearman's correlation of the methods' order in patients and in phantoms: {', '.join(orders)}."
+
+
+def main(experiment: Annotated[Path, typer.Argument()] = Path("results/reference_study")) -> None:
+    """Write the tables between the page's markers."""
+    per_case, results = held_out(read_per_case(per_case_file(experiment)))[0], Results(experiment)
+    replace_between(PAGE, "gains", gains(per_case))
+    replace_between(PAGE, "gap", gap(results.table("comparisons")))
+    replace_between(PAGE, "cost", cost(results))
+    replace_between(PAGE, "any", any_subset(per_case, results.config.any_subsets))
+    tables = [pd.read_csv(path) for path in sorted((experiment / "patients").glob("*.csv"))]
+    if tables:
+        replace_between(PAGE, "patients", patients(pd.concat(tables), per_case))
+
+
+if __name__ == "__main__":
+    typer.run(main)
