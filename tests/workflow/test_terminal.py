@@ -91,7 +91,9 @@ def shown_by(folder: Path, command: list[str], interrupt_at: str | None = None) 
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
-    run = subprocess.Popen(command, cwd=folder, env=environment(), start_new_session=True, **streams)
+    run = subprocess.Popen(
+        command, cwd=folder, env=environment(), start_new_session=True, preexec_fn=take_interrupts, **streams
+    )
     os.close(terminal)
     screen, screens = pyte.Screen(COLUMNS, ROWS), []
     stream = pyte.ByteStream(screen)
@@ -103,6 +105,11 @@ def shown_by(folder: Path, command: list[str], interrupt_at: str | None = None) 
             interrupt_at = None
     os.close(controller)
     return Shown(run.wait(60), [line.rstrip() for line in screen.display if line.strip()], screens)
+
+
+def take_interrupts() -> None:
+    """Undo what a shell does to a process that it starts in the background, such as these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def read(controller: int) -> bytes:
