@@ -29,17 +29,8 @@ demo: env  ## the demo of config.yaml on the embedded phantom, to results/demo/r
 	@echo "The report is results/demo/report.html"
 
 SEED ?= 0
-STUDY := results/reference_study
 study: env  ## one seed of the reference study with its controls (SEED=0, hours), added to results/reference_study
-	@[ -d .cache/phantom-b ] || $(BIN)/crossmodal cohort phantom .cache/phantom-b --cases 60 --spacing 3 --seed 2024 --site B
-	@$(SNAKEMAKE) --configfile workflow/reference_study.yaml --config "seeds=[$(SEED)]" "experiment=seed$(SEED)"
-	@$(BIN)/crossmodal shard "results/seed$(SEED)" --into $(STUDY) --name "seed$(SEED)"
-	@$(BIN)/python bench/study_controls.py "results/seed$(SEED)" --into $(STUDY)
-	@$(BIN)/crossmodal merge $(STUDY)
-	@$(BIN)/python bench/study_controls.py --into $(STUDY) --add
-	@$(BIN)/crossmodal tables $(STUDY)
-	@$(BIN)/python bench/study_primary.py $(STUDY)
-	@$(BIN)/python bench/study_page.py $(STUDY)
+	@$(BIN)/python bench/study.py $(SEED) --cores $(CORES)
 
 test: env  ## all tests but those that need a Slurm
 	@$(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not slurm"

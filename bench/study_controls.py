@@ -1,23 +1,28 @@
 """The controls of the reference study that are no recipe: what else could explain a gain, or give it for the same cost.
 
-    python bench/study_controls.py results/seed0 --into results/reference_study
+    python bench/study_controls.py train results/seed0 --into results/reference_study [--only two_students]
 
-From a finished run of workflow/reference_study.yaml, for each of its seeds, as docs/study.md has them:
+From a run of workflow/reference_study.yaml that has teacher, student and student_again, for each of its seeds, as
+docs/study.md has them:
 
 - two_students, on T1 and T1ce + FLAIR: the mean of the outputs of `student` and `student_again`;
 - student_200_phantoms, the same: `student` trained on 100 phantoms more;
 - student_2000_steps, the same: `student` trained twice as long;
 - student_with_logits, on T1: a network that is given the teacher's output for WT, TC and ET as further channels.
 
-Scores of each case go into INTO/controls/<run>.csv.gz, and Dice of every network of the run in real patients into
-INTO/patients/<run>.csv, where `real_patients.py` finds some. `--add` puts the controls
-into INTO/tables/per_case.csv, after `crossmodal merge`, so that `crossmodal tables` has them as methods.
+Scores of each case go into INTO/controls/<run>-<control>.csv.gz; a control that is there is not trained.
+
+    python bench/study_controls.py patients results/seed0 --into results/reference_study --name seed0-1
+    python bench/study_controls.py add --into results/reference_study
+
+`patients` writes Dice of every network of a run in real patients, where `real_patients.py` finds some, into
+INTO/patients/<name>.csv. `add` puts the controls into INTO/tables/per_case.csv, after `crossmodal merge`, so that
+`crossmodal tables` has them as methods.
 """
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import nibabel as nib
 import numpy as np
@@ -44,8 +49,10 @@ from crossmodal.phantom import write_cohort
 from crossmodal.progress import track
 from crossmodal.train.job import TrainingJob, train
 
+app = typer.Typer()
 SUBSETS = ("t1", "t1ce+flair")
 MORE_PHANTOMS = 100
+INTO = Path("results/reference_study")
 CPU = torch.device("cpu")
 # The channels beside T1 that take the teacher's output for a region.
 OUTPUTS = dict(zip(("t1ce", "t2", "flair"), REGIONS, strict=True))
@@ -185,7 +192,36 @@ def real_patients(run: Run) -> pd.DataFrame:
     return pd.concat(tables)[["case", "method", "subset", "seed", "region", "dice"]]
 
 
-def add(into: Path) -> None:
+@app.command("train")
+def train_controls(experiment: Path, into: Path = INTO, only: str = ",".join(CONTROLS)) -> None:
+    """Train and score the controls of a run."""
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    run = Run(experiment)
+    (into / "controls").mkdir(parents=True, exist_ok=True)
+    for name in only.split(","):
+        path = into / "controls" / f"{experiment.name}-{name}.csv.gz"
+        if path.is_file():
+            continue
+        table = pd.concat([CONTROLS[name](run, seed) for seed in run.config.seeds])
+        with atomic_path(path) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.9g", compression={"method": "gzip", "mtime": 0})
+
+
+@app.command("patients")
+def segment_patients(experiment: Path, into: Path = INTO, name: str = "") -> None:
+    """Segment the real patients that are at hand with every network of a run."""
+    try:
+        patients()
+    except SystemExit as none:
+        print(f"No table of real patients: {none}")
+    else:
+        (into / "patients").mkdir(parents=True, exist_ok=True)
+        write_table(real_patients(Run(experiment)), into / "patients" / f"{name or experiment.name}.csv", digits=4)
+
+
+@app.command()
+def add(into: Path = INTO) -> None:
     """Put the rows of all controls into the experiment's per_case.csv."""
     path = into / "tables" / "per_case.csv"
     parts = [pd.read_csv(one, dtype=str) for one in sorted((into / "controls").glob("*.csv.gz"))]
@@ -194,34 +230,5 @@ def add(into: Path) -> None:
     write_table(pd.concat([table, *parts]), path)
 
 
-def main(
-    experiment: Annotated[Path | None, typer.Argument()] = None,
-    into: Path = Path("results/reference_study"),
-    only: str = ",".join(CONTROLS),
-    add_to_table: bool = typer.Option(False, "--add"),
-) -> None:
-    """Train and score the controls of a run, or with --add put those that are there into the experiment's table."""
-    if add_to_table:
-        add(into)
-        return
-    if experiment is None:
-        raise SystemExit("give a finished run of the study, such as results/seed0")
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    run = Run(experiment)
-    rows = [CONTROLS[name](run, seed) for name in only.split(",") for seed in run.config.seeds]
-    (into / "controls").mkdir(parents=True, exist_ok=True)
-    with atomic_path(into / "controls" / f"{experiment.name}.csv.gz") as temporary:
-        table = pd.concat(rows)
-        table.to_csv(temporary, index=False, float_format="%.9g", compression={"method": "gzip", "mtime": 0})
-    try:
-        patients()
-    except SystemExit as none:
-        print(f"No table of real patients: {none}")
-    else:
-        (into / "patients").mkdir(exist_ok=True)
-        write_table(real_patients(run), into / "patients" / f"{experiment.name}.csv", digits=4)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -90,11 +90,11 @@ def trials(method: str, cores: int) -> pd.DataFrame:
     return rows[["method", "factor", "modalities", "region", "n", "dice"]]
 
 
-def run(config: dict, cores: int, target: str) -> int:
-    """Run the workflow up to a target; its exit code."""
+def run(config: dict, cores: int, *targets: str) -> int:
+    """Run the workflow up to some targets; its exit code."""
     file = f".cache/{config['experiment']}/config.yaml"
     write_yaml(REPOSITORY / file, config)
-    command = ["snakemake", "--cores", str(cores), "--configfile", file, "--", target]
+    command = ["snakemake", "--cores", str(cores), "--configfile", file, "--", *targets]
     return subprocess.run([sys.executable, "-m", *command], cwd=REPOSITORY, env=with_scripts()).returncode
 
 

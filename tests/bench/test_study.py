@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import study
 import study_barlow
 import study_primary
 import study_weights
@@ -154,6 +155,59 @@ def test_barlow_twins_table_has_a_row_for_each_variant_and_a_column_for_each_reg
     lines = study_barlow.table(pd.DataFrame(rows)).splitlines()
     assert len(lines) == 2 + len(study_barlow.VARIANTS)
     assert all(line.count("+0.010 (−0.020 to +0.040)") == 2 for line in lines[2:]), lines[2]
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_parts_of_a_seed_are_the_study(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    whole = yaml.safe_load(study.STUDY.read_text())
+    whole["overrides"] = {"hinton2015": {"distill.0.weight": 0.5}, "choi2023": {"distill.0.weight": 2}}
+    monkeypatch.setattr(study.yaml, "safe_load", lambda text: dict(whole))
+    configs = [study.part_config(seed, number) for number in range(1, len(study.PARTS) + 1)]
+    methods = [method for config in configs for method in config["methods"]]
+    wanted = whole["methods"] if seed == 0 else {m for c in study_primary.CLAIMS for m in (c.method, c.baseline)}
+    assert sorted(methods) == sorted(wanted)
+    monkeypatch.undo()
+    monkeypatch.chdir(REPOSITORY)
+    parts = [resolve(config, check_paths=False) for config in configs if config["methods"]]
+    assert {one.experiment for one in parts} == {f"seed{seed}"} and {tuple(one.seeds) for one in parts} == {(seed,)}
+    given = [whole[key] for key in ("phantom", "external", "split", "budget")]
+    assert all([config[key] for key in ("phantom", "external", "split", "budget")] == given for config in configs)
+    assert all(config["subsets"] == (whole["subsets"] if seed == 0 else ["t1", "t1ce+flair"]) for config in configs)
+    weights = {
+        name: recipe.distill[0].weight for one in parts for name, recipe in one.recipes.items() if recipe.distill
+    }
+    assert weights["choi2023"] == 2 and weights.get("hinton2015", 0.5) == 0.5
+
+
+def test_a_part_that_was_kept_is_not_run_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran, shards = [], tmp_path / study.INTO / "shards"
+    (tmp_path / ".cache/phantom-b").mkdir(parents=True)
+    (shards / "seed0-2").mkdir(parents=True)
+
+    def command(*words: str) -> None:
+        ran.append(words)
+        if words[1] == "shard":
+            (shards / words[-1]).mkdir()
+
+    def workflow(config: dict, cores: int, *targets: str) -> int:
+        ran.append(config["methods"])
+        return int("romero2015" in config["methods"])
+
+    for name, value in {"REPOSITORY": tmp_path, "command": command, "run": workflow}.items():
+        monkeypatch.setattr(study, name, value)
+    with pytest.raises(SystemExit, match="seed0-4: see above; the same command goes on"):
+        study.main(0)
+    kept = [words[-1] for words in ran if words[1] == "shard"]
+    assert kept == ["seed0-1", "seed0-3"] and list(study.PARTS[1]) not in ran
+    controls = [words[-1] for words in ran if words[2:3] == ("train",)]
+    assert sorted(controls) == sorted(study.CONTROLS)
+    ran.clear()
+    with pytest.raises(SystemExit, match="seed0-4"):
+        study.main(0)
+    assert list(study.PARTS[0]) not in ran and list(study.PARTS[3]) in ran
+    with pytest.raises(SystemExit, match="seeds 0 to 9"):
+        study.main(10)
 
 
 def test_the_trials_and_their_steps_are_as_the_protocol_has_them() -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from crossmodal.errors import UserError
 from crossmodal.evaluate.shards import merge, save
+from crossmodal.experiment.recipe import load
 from tests.conftest import TINY_BUDGET, copy_workflow
 
 CONFIG = {
@@ -115,6 +116,39 @@ def test_what_is_missing_or_there_twice_is_named(runs: Path, tmp_path: Path) -> 
     assert "missing: not scored" in (tmp_path / "tables/notes.csv").read_text()
     (tmp_path / "shards/seed0/per_case.csv.gz").write_bytes(b"cut")
     with pytest.raises(UserError, match=r"per_case\.csv\.gz: cannot be read"):
+        merge(tmp_path)
+
+
+def test_a_teacher_may_be_trained_in_several_shards(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole/shards", tmp_path / "shards")
+    name = "teacher/t1+t1ce+t2+flair/seed1/fold_0"
+    for number, seed in enumerate(("seed0", "seed1")):
+        folder = tmp_path / "shards" / seed
+        about = json.loads((folder / "shard.json").read_text())
+        (of_student,) = about["trainings"].values()
+        cost = of_student["cost"] | {"method": "teacher", "train_s": 100.0 + number}
+        about["trainings"][name] = of_student | {"cost": cost, "weights_sha256": str(number)}
+        (folder / "shard.json").write_text(json.dumps(about))
+        curves = pd.read_csv(folder / "curves.csv.gz", dtype=str)
+        of_teacher = curves.assign(method="teacher", modalities="t1+t1ce+t2+flair", seed="1", loss=str(number))
+        pd.concat([curves, of_teacher]).to_csv(folder / "curves.csv.gz", index=False)
+
+    def merged() -> tuple[set[float], int, float]:
+        assert merge(tmp_path) == []
+        curves = pd.read_csv(tmp_path / "figure_data/curves.csv")
+        costs = pd.read_csv(tmp_path / "tables/cost.csv").set_index("method")
+        teacher = curves[curves["method"] == "teacher"]
+        return set(teacher["loss"]), len(teacher), costs.loc["teacher", "train_s"]
+
+    loss, rows, seconds = merged()
+    assert (loss, seconds) == ({0.0}, 100.0) and rows > 0
+    # The shard that scores it is asked, wherever it stands; one that scores it too is refused.
+    scored = {"config__methods": ["teacher", "student"], "config__recipes__teacher": load("teacher").plain()}
+    change(tmp_path / "shards/seed1/shard.json", **scored)
+    assert merge(tmp_path)[0].startswith("phantom-a/teacher")
+    assert set(pd.read_csv(tmp_path / "figure_data/curves.csv").query("method == 'teacher'")["loss"]) == {1.0}
+    change(tmp_path / "shards/seed0/shard.json", **scored)
+    with pytest.raises(UserError, match=r"teacher/.*/seed1/fold_0 is in .*seed0 too"):
         merge(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 A shard is a folder with the scores of some trainings (per_case.csv.gz), their loss curves (curves.csv.gz), and in
 shard.json all that must be equal for shards to belong to one experiment. `merge` makes the tables of all of them.
+A shard scores the methods of its run's config. A teacher that is not one of them may be trained in several shards.
 """
 
 import gzip
@@ -44,8 +45,8 @@ def save(experiment: Path, into: Path, name: str) -> Path:
         The folder of the shard.
 
     Raises:
-        UserError: the run is not finished, or the shard is of another experiment than those that are there or has a
-            training that one of them has.
+        UserError: the run is not finished, or the shard is of another experiment than those that are there or scores a
+            training that one of them scores.
     """
     config = read_resolved(experiment / "config.yaml")
     per_case = _read(experiment / "tables" / "per_case.csv")
@@ -97,9 +98,10 @@ def merge(experiment: Path) -> list[str]:
     order = {_key(one, OF_PREDICTION): number for number, one in enumerate(predictions(config))}
     keys = [order.get(key, len(order)) for key in per_case[OF_PREDICTION].itertuples(index=False, name=None)]
     per_case = per_case.iloc[pd.Series(keys).argsort(kind="stable")]
-    curves = pd.concat([_read(folder / CURVES) for folder, _ in shards], ignore_index=True)
+    kept = _kept(shards)
+    curves = pd.concat([_curves(folder, kept[folder]) for folder, _ in shards], ignore_index=True)
     curves = curves.sort_values(OF_TRAINING, kind="stable")
-    records = [training["cost"] for _, other in shards for training in other["trainings"].values()]
+    records = [other["trainings"][path]["cost"] for folder, other in shards for path in kept[folder]]
     write_yaml(experiment / "config.yaml", config.plain())
     write_json(experiment / "versions.json", about["versions"])
     write_table(per_case, experiment / "tables" / "per_case.csv")
@@ -122,7 +124,7 @@ def _about(experiment: Path, config: Resolved) -> dict[str, Any]:
             data.add(manifest["dataset_sha256"])
             cost = dict(zip(COST, cost_record(folder), strict=True))
             hashes = {key: manifest[key] for key in ("weights_sha256", "recipe_sha256")}
-            found[str(training.path(f"{layout.NETWORK}/{layout.FOLD}"))] = hashes | {"cost": cost}
+            found[_path(training)] = hashes | {"cost": cost}
     if len(found) < len(wanted) or len(data) > 1:
         what = "trainings of several datasets" if len(data) > 1 else f"{len(found)} of {len(wanted)} trainings"
         raise UserError(f"{experiment / 'models'}: holds {what}: finish the run first")
@@ -139,11 +141,34 @@ def _about(experiment: Path, config: Resolved) -> dict[str, Any]:
 
 
 def _refuse_other(there: Path, found: dict[str, Any], wanted: dict[str, Any], where: Path) -> None:
-    """Stop when two shards are not of one experiment, or have a training in common."""
+    """Stop when two shards are not of one experiment, or score a training that both have."""
     refuse_other(_identity(found, wanted), _identity(wanted, found), where, f"It cannot stand beside {there}.")
-    both = sorted(set(found["trainings"]) & set(wanted["trainings"]))
+    both = sorted(_scored(found) & _scored(wanted))
     if both:
         raise UserError(f"{where}: {both[0]} is in {there} too ({len(both)} in all): leave one of the two out")
+
+
+def _scored(about: dict[str, Any]) -> set[str]:
+    """The trainings of a shard whose scores it holds; the others are teachers of methods that it scores."""
+    return {path for path in about["trainings"] if path.split("/")[0] in about["config"]["methods"]}
+
+
+def _kept(shards: list[tuple[Path, dict[str, Any]]]) -> dict[Path, list[str]]:
+    """Of each shard the trainings whose curve and cost count: each once, from the shard that scores it if one does."""
+    places = {path: folder for folder, about in reversed(shards) for path in about["trainings"]}
+    places |= {path: folder for folder, about in shards for path in _scored(about)}
+    return {folder: [path for path in about["trainings"] if places[path] == folder] for folder, about in shards}
+
+
+def _curves(folder: Path, kept: list[str]) -> pd.DataFrame:
+    """The rows of a shard's loss curves that are of these trainings."""
+    curves = _read(folder / CURVES)
+    return curves[[_path(Training(*key)) in kept for key in curves[OF_TRAINING].itertuples(index=False, name=None)]]
+
+
+def _path(training: Training) -> str:
+    """How shard.json calls a training."""
+    return str(training.path(f"{layout.NETWORK}/{layout.FOLD}"))
 
 
 def _identity(about: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
