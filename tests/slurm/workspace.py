@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,15 +153,23 @@ class Training:
         """Stop it where it is. Slurm can still end it, since it sends CONT first."""
         os.kill(self.process(), signal.SIGSTOP)
 
-    def crawl_until(self, condition, seconds: float) -> None:
-        """Let the training run for 20 ms of each second until the condition holds; then freeze it."""
+    def sleep_until_warned(self, seconds: float) -> None:
+        """Freeze it until a warning (USR1) waits for it; let it run until its state is saved, and freeze it again."""
         pid, deadline = self.process(), time.monotonic() + seconds
-        while not condition() and time.monotonic() < deadline:
+        with suppress(ProcessLookupError, FileNotFoundError):  # Slurm ended it
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(1)
-            os.kill(pid, signal.SIGCONT)
-            time.sleep(0.02)
-        self.freeze()
+            while not self.state.exists() and time.monotonic() < deadline:
+                if waits_for(pid, signal.SIGUSR1):
+                    os.kill(pid, signal.SIGCONT)
+                time.sleep(0.02)
+            os.kill(pid, signal.SIGSTOP)
+
+
+def waits_for(pid: int, number: int) -> bool:
+    """Whether a signal was sent to a process that has not run since (the ShdPnd mask of /proc, see proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    pending = next(line.split()[1] for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (number - 1) & 1)
 
 
 @dataclass
@@ -188,14 +197,14 @@ class Story:
 
 
 def disturb(story: Story, slurm: OneNode, limit: int) -> None:
-    """Cancel the student during its training, and slow choi2023 down until its time limit."""
+    """Cancel the student during its training, and let choi2023 sleep until its time limit."""
     student, choi = story.workspace.training("student"), story.workspace.training("choi2023")
     story.run.until(choi.in_its_middle, "choi2023 trains", 600)
-    crawl = threading.Thread(target=choi.crawl_until, args=(choi.state.exists, 60 * limit + 40))
-    crawl.start()
+    sleep = threading.Thread(target=choi.sleep_until_warned, args=(60 * limit + 40,))
+    sleep.start()
     story.run.until(student.in_its_middle, "the student trains")
     student.freeze()
     story.cancelled = slurm.job_of("train_network_wildcards_student")
     slurm.ask("scancel", story.cancelled)
-    crawl.join()
+    sleep.join()
     story.warned = choi.state.exists() and slurm.job_of("train_network_wildcards_choi2023") != ""
