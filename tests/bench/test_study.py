@@ -119,7 +119,8 @@ def test_a_control_has_the_weights_of_its_method() -> None:
 def test_a_control_differs_from_its_method_in_its_teacher_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     config = resolve(yaml.safe_load(study_weights.STUDY.read_text()), check_paths=False)
-    assert config.seeds == list(study.EVERY_METHOD) and len(config.any_subsets) == 15 and config.budget == "study_phantom"
+    assert config.seeds == list(study.EVERY_METHOD) and len(config.any_subsets) == 15
+    assert config.budget == "study_phantom"
     for method in ("rahimpour2022", "choi2023_two_stage"):
         ours, control = (config.recipes[name].plain() for name in (method, f"{method}_same"))
         assert control["teacher"] == {"trained": "beforehand", "method": "student_again", "sees": "same"}
