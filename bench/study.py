@@ -28,7 +28,9 @@ PARTS = (
     ("hinton2015", "romero2015", "zagoruyko2017"),
     ("hu2020", "wang2023", "modality_dropout", "modality_dropout_distilled"),
     ("rahimpour2022_same", "choi2023_two_stage_same"),
+    ("choi2023_own", "rahimpour2022_own"),
 )
+OWN_WEIGHTS = len(PARTS)  # the part of the methods with their recipes' weights, on the claims' subsets
 CLAIMED = {method for claim in CLAIMS for method in (claim.method, claim.baseline)}
 EVERY_METHOD, MORE = range(3), range(3, 10)  # seeds
 RESULTS = ("tables/per_case.csv", "figure_data/curves.csv")
@@ -43,7 +45,7 @@ def part_config(seed: int, number: int) -> dict:
     """
     study = yaml.safe_load(STUDY.read_text())
     methods = [method for method in PARTS[number - 1] if seed in EVERY_METHOD or method in CLAIMED]
-    if seed in MORE:
+    if seed in MORE or number == OWN_WEIGHTS:
         study["subsets"] = list(SUBSETS)
     overrides = {name: one for name, one in study.pop("overrides", {}).items() if name in methods}
     return study | {"experiment": f"seed{seed}", "seeds": [seed], "methods": methods, "overrides": overrides}

@@ -126,6 +126,9 @@ def test_a_control_differs_from_its_method_in_its_teacher_alone(monkeypatch: pyt
         assert control["teacher"] == {"trained": "beforehand", "method": "student_again", "sees": "same"}
         words = ("title", "source", "choice", "teacher")
         assert {k: v for k, v in ours.items() if k not in words} == {k: v for k, v in control.items() if k not in words}
+    for name in study.PARTS[study.OWN_WEIGHTS - 1]:
+        library, ours = load(name.removesuffix("_own")), config.recipes[name]
+        assert library.training_fields() == ours.training_fields()
     again, student = (config.recipes[name].training_fields() for name in ("student_again", "student"))
     assert {key for key in student if student[key] != again[key]} == {"role"}
     assert Path(config.methods_folder).is_dir()
@@ -174,7 +177,9 @@ def test_the_parts_of_a_seed_are_the_study(monkeypatch: pytest.MonkeyPatch, seed
     assert {one.experiment for one in parts} == {f"seed{seed}"} and {tuple(one.seeds) for one in parts} == {(seed,)}
     given = [whole[key] for key in ("phantom", "external", "split", "budget")]
     assert all([config[key] for key in ("phantom", "external", "split", "budget")] == given for config in configs)
-    assert all(config["subsets"] == (whole["subsets"] if seed == 0 else ["t1", "t1ce+flair"]) for config in configs)
+    every = configs[: study.OWN_WEIGHTS - 1] if seed == 0 else []
+    assert all(config["subsets"] == whole["subsets"] for config in every)
+    assert all(config["subsets"] == ["t1", "t1ce+flair"] for config in configs[len(every) :])
     weights = {
         name: recipe.distill[0].weight for one in parts for name, recipe in one.recipes.items() if recipe.distill
     }
