@@ -28,7 +28,7 @@ PARTS = (
     ("hinton2015", "romero2015", "zagoruyko2017"),
     ("hu2020", "wang2023", "modality_dropout", "modality_dropout_distilled"),
     ("rahimpour2022_same", "choi2023_two_stage_same"),
-    ("choi2023_own", "rahimpour2022_own"),
+    ("choi2023_own", "rahimpour2022_own", "dong2025_own"),
 )
 OWN_WEIGHTS = len(PARTS)  # the part of the methods with their recipes' weights, on the claims' subsets
 CLAIMED = {method for claim in CLAIMS for method in (claim.method, claim.baseline)}
