@@ -87,7 +87,7 @@ def trials(method: str, cores: int) -> pd.DataFrame:
     summary = summary[summary["method"].isin(names)]
     rows = summary.assign(factor=summary["method"].map(names), method=method, dice=summary["dice_mean"])
     shutil.rmtree(folder / "methods")
-    return rows[["method", "factor", "modalities", "region", "n", "dice"]]
+    return rows.astype({"n": int})[["method", "factor", "modalities", "region", "n", "dice"]]
 
 
 def run(config: dict, cores: int, *targets: str) -> int:
