@@ -1,4 +1,4 @@
-"""Which GPU a step takes, with a driver's listing that is made up and without torch."""
+"""Which GPU a step takes, with a driver's listing that is made up."""
 
 import os
 import platform
@@ -20,15 +20,14 @@ GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa-1)
   MIG 3g.40gb     Device  1: (UUID: MIG-dddd-4)
 GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb-2)
 """
-# Holds a device until its standard input ends, and says which; torch must not be there before it is chosen.
+# Holds a device until its standard input ends, and says which.
 HOLDER = """\
 import os, sys
 from pathlib import Path
 from crossmodal import device
-device._torch_sees_gpus = lambda: True
+device._torch_knows_gpus = device._torch_sees_gpus = lambda: True
 device._lock_folder = lambda: Path(sys.argv[1])
 with device.claimed_device("auto") as kind:
-    assert "torch" not in sys.modules
     print(kind, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.read()
 """
@@ -42,6 +41,8 @@ def driver(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(device, "_lock_folder", lambda: tmp_path)
+    monkeypatch.delenv("CROSSMODAL_JOBS_PER_GPU", raising=False)
+    monkeypatch.setattr(device, "_torch_knows_gpus", lambda: True)
     monkeypatch.setattr(device, "_torch_sees_gpus", lambda: True)
 
     def lists(listing: str) -> None:
@@ -82,15 +83,26 @@ def test_without_nvidia_smi_the_scheduler_is_believed(driver, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("listing", "torch_sees", "refusal"), [("", True, "no GPU is visible"), (TWO_GPUS, False, "without CUDA")]
+    ("listing", "answers", "refusal"),
+    [
+        ("", {}, "no GPU is visible"),
+        (TWO_GPUS, {"_torch_sees_gpus": False}, "without CUDA"),
+        (TWO_GPUS, {"_torch_knows_gpus": False}, "without CUDA"),
+    ],
 )
+@pytest.mark.parametrize("named", [None, "1"])
 def test_without_a_gpu_that_torch_sees_auto_is_cpu_and_cuda_is_refused(
-    driver, monkeypatch, listing, torch_sees, refusal
+    driver, monkeypatch, listing, answers, refusal, named
 ):
     driver(listing)
-    monkeypatch.setattr(device, "_torch_sees_gpus", lambda: torch_sees)
+    if named and listing:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    before = dict(os.environ)
+    for name, answer in answers.items():
+        monkeypatch.setattr(device, name, lambda answer=answer: answer)
     with device.claimed_device("auto") as kind:
         assert kind == "cpu"
+        assert dict(os.environ) == before
     with pytest.raises(UserError, match=refusal), device.claimed_device("cuda"):
         pass
 
@@ -134,6 +146,22 @@ def test_trainings_side_by_side_take_different_gpus_and_one_too_many_waits(hold)
     assert third.poll() is None
     second.communicate(timeout=20)  # closes its input: it ends as a finished job does
     assert gpu_of(third) in {"GPU-aaaa-1", "GPU-bbbb-2"}
+
+
+def test_so_many_jobs_share_a_gpu_as_the_user_says(hold, monkeypatch):
+    monkeypatch.setenv("CROSSMODAL_JOBS_PER_GPU", "2")
+    four = [gpu_of(hold()) for _ in range(4)]
+    assert sorted(four) == ["GPU-aaaa-1", "GPU-aaaa-1", "GPU-bbbb-2", "GPU-bbbb-2"]
+    assert set(four[:2]) == {"GPU-aaaa-1", "GPU-bbbb-2"}  # an empty GPU first
+    assert "gpu=4" in hold().stderr.readline()
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", ""])
+def test_the_number_of_jobs_a_gpu_is_a_number(driver, monkeypatch, given):
+    driver(TWO_GPUS)
+    monkeypatch.setenv("CROSSMODAL_JOBS_PER_GPU", given)
+    with pytest.raises(UserError, match="CROSSMODAL_JOBS_PER_GPU"), device.claimed_device("auto"):
+        pass
 
 
 def test_a_killed_training_frees_its_gpu(hold):

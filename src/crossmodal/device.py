@@ -1,16 +1,15 @@
-"""Choosing a device before torch is imported: of several GPUs, one that no other job of this user holds."""
+"""Choosing a device before torch asks for a GPU: of several, one that no other job of this user holds."""
 
 import ctypes
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 # mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+PER_GPU = "CROSSMODAL_JOBS_PER_GPU"
 LISTED = re.compile(r"^(?P<indent>\s*)(?P<kind>GPU|MIG) .*\(UUID: (?P<uuid>[^)]+)\)")
 
 
@@ -74,48 +74,66 @@ def claimed_device(wanted: str) -> Iterator[str]:
     """Hold a device while the block runs, and keep freed memory from then on; yields "cpu" or "cuda".
 
     For cuda one GPU is taken by a lock file, and CUDA_VISIBLE_DEVICES is set to it: trainings started side by side
-    use different GPUs, and one too many waits. nnU-Net itself always takes the first GPU that it sees.
+    use different GPUs, and one too many waits. nnU-Net itself always takes the first GPU that it sees. So many as
+    CROSSMODAL_JOBS_PER_GPU says share a GPU, one by default.
 
     Args:
         wanted: auto (a GPU when there is one), cpu or cuda.
 
     Raises:
-        UserError: cuda is wanted and there is no GPU that torch can use.
+        UserError: cuda is wanted and there is no GPU that torch can use, or CROSSMODAL_JOBS_PER_GPU is no number.
     """
     gpus = [] if wanted == "cpu" else visible_gpus()
-    why_none = "no GPU is visible; use --device cpu, or check nvidia-smi"
-    if gpus and not _torch_sees_gpus():
-        gpus, why_none = [], "torch was installed without CUDA, or the driver does not answer"
-    if wanted == "cuda" and not gpus:
-        raise UserError(f"--device cuda: {why_none}")
     keep_freed_memory()
-    if not gpus:
-        yield "cpu"
-        return
-    gpu, held = _first_free(gpus)
-    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    with held:
-        yield "cuda"
+    if gpus and _torch_knows_gpus():
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpu, held = _first_free(gpus)
+        with held:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # torch reads it when it first asks for a GPU
+            if _torch_sees_gpus():
+                yield "cuda"
+                return
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        os.environ.update({"CUDA_VISIBLE_DEVICES": named} if named is not None else {})
+    if wanted == "cuda" and gpus:
+        raise UserError("--device cuda: torch was installed without CUDA, or the driver does not answer")
+    if wanted == "cuda":
+        raise UserError("--device cuda: no GPU is visible; use --device cpu, or check nvidia-smi")
+    yield "cpu"
 
 
 def _first_free(gpus: list[str]) -> tuple[str, AbstractContextManager]:
-    """A GPU and the lock on it, held; the system frees it when this process ends in whatever way."""
+    """A GPU and the lock on a place of it, held; the system frees it when this process ends in whatever way."""
+    given = os.environ.get(PER_GPU, "1")
+    if not given.isdigit() or int(given) < 1:
+        raise UserError(f"{PER_GPU}={given}: should be the number of jobs that share a GPU, 1 or more")
+    places = [
+        f"{gpu.replace('/', '_')}{f'-{place}' if place else ''}.lock" for place in range(int(given)) for gpu in gpus
+    ]
     for attempt in count():
-        for gpu in gpus:
+        for place, gpu in zip(places, cycle(gpus)):
             with suppress(Timeout):
-                return gpu, FileLock(_lock_folder() / f"{gpu.replace('/', '_')}.lock").acquire(timeout=0)
+                return gpu, FileLock(_lock_folder() / place).acquire(timeout=0)
         if attempt == 0:
             say(
                 f"waiting for a GPU: {'the only one is' if len(gpus) == 1 else f'all {len(gpus)} are'} held by other "
-                f"jobs of this user (snakemake --resources gpu={len(gpus)} starts no more than there are GPUs)"
+                f"jobs of this user (snakemake --resources gpu={len(places)} starts no more than there is room for)"
             )
         time.sleep(1)
 
 
+def _torch_knows_gpus() -> bool:
+    """Whether torch was built for GPUs."""
+    import torch
+
+    return torch.backends.cuda.is_built()
+
+
 def _torch_sees_gpus() -> bool:
-    """Whether torch can use a GPU, asked in another process: this one must set CUDA_VISIBLE_DEVICES first."""
-    code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    """Whether torch can use the GPU that this process has taken."""
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _lock_folder() -> Path:

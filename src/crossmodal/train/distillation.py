@@ -154,8 +154,10 @@ class DistillationTrainer(ReproducibleTrainer):
                 raise UserError(f"{self.method}: the term {term.name}: {error}") from None
             report[term.name] = value.detach()
             if self.step_in_epoch == 0:
+                # Scaled as for the step itself: in half precision small gradients would be 0.
+                scale = self.grad_scaler.get_scale() if self.grad_scaler is not None else 1.0
                 report[f"gradient_ratio:{term.name}"] = gradient_ratio(
-                    term.weight * value, self.recipe.seg_weight * seg, found.at(term.at)
+                    scale * term.weight * value, scale * self.recipe.seg_weight * seg, found.at(term.at)
                 )
             total = total + term.weight * value
         return total
