@@ -83,8 +83,9 @@ def take_turns(sides: dict[str, Callable[[], Usage]], rounds: int) -> dict[str, 
 
 
 def with_scripts() -> dict[str, str]:
-    """This process's variables, with the commands of its Python's environment on PATH."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    """This process's variables, with the commands of its Python's environment on PATH; before them `forks.py`'s."""
+    folders = [os.environ.get("CROSSMODAL_FORKS"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    return os.environ | {"PATH": os.pathsep.join(filter(None, folders))}
 
 
 def run_command(command: list[str], log: Path, environment: dict[str, str] | None = None) -> Usage:
