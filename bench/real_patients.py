@@ -25,6 +25,7 @@ from crossmodal.nnunet.predict import Predictor
 from crossmodal.progress import track
 
 RELEASE = "brats2021"
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 SAMPLE = REPOSITORY.parent / "shared" / "brats2021-sample"
 
 
@@ -45,7 +46,7 @@ def dice_of_subsets(
     model: Path, fold: int, subsets: Sequence[str], folders: Sequence[Path] | None = None
 ) -> pd.DataFrame:
     """One row for each case, subset and region, with its Dice; of all patients, or of these folders."""
-    predictor = Predictor(model, [fold], torch.device("cpu"))
+    predictor = Predictor(model, [fold], DEVICE)
     theirs = np.zeros(4, np.uint8)
     for ours, value in from_internal(RELEASE).items():
         theirs[ours] = value

@@ -1,11 +1,12 @@
 """One seed of the reference study, a few methods at a time: the results of each part are kept as soon as it is done.
 
-    python bench/study.py 0 [--cores 2] [--parts 1,2]
+    python bench/study.py 0 [--cores 2] [--parts 1,2] [--no-tables]
 
 Seeds 0 to 2 train every method and the controls, seeds 3 to 9 those of the primary comparisons, on their two subsets
 (docs/study.md). Each part is a run of workflow/reference_study.yaml with some of its methods, then a shard in
 results/reference_study; a part whose shard is there is not run. What is stopped goes on from its last saved state, and
-on another machine at the last finished part. In the end the tables of all shards are made, and the page's.
+on another machine at the last finished part. In the end the tables of all shards are made, and the page's, unless
+--no-tables leaves that to `crossmodal merge` and the next call. Parts that are joined (--parts 1+2) are one run.
 """
 
 import subprocess
@@ -24,10 +25,10 @@ from study_weights import STUDY, run
 PARTS = (
     ("teacher", "student", "student_again", "choi2023"),
     ("choi2023_two_stage", "rahimpour2022"),
-    ("dong2025", "dong2025_crossmodal"),
-    ("hinton2015", "romero2015", "zagoruyko2017"),
-    ("hu2020", "wang2023", "modality_dropout", "modality_dropout_distilled"),
-    ("rahimpour2022_same", "choi2023_two_stage_same"),
+    ("dong2025", "rahimpour2022_same", "choi2023_two_stage_same"),
+    ("dong2025_crossmodal", "hinton2015", "romero2015"),
+    ("zagoruyko2017", "hu2020", "wang2023"),
+    ("modality_dropout", "modality_dropout_distilled"),
     ("choi2023_own", "rahimpour2022_own", "dong2025_own"),
 )
 OWN_WEIGHTS = len(PARTS)  # the part of the methods with their recipes' weights, on the claims' subsets
@@ -36,24 +37,25 @@ EVERY_METHOD, MORE = range(3), range(3, 10)  # seeds
 RESULTS = ("tables/per_case.csv", "figure_data/curves.csv")
 
 
-def part_config(seed: int, number: int) -> dict:
-    """The study's config for one part of a seed, which is a run of its own; no methods when the seed has no such part.
+def part_config(seed: int, *numbers: int) -> dict:
+    """The study's config for some parts of a seed, which is a run of its own; no methods when the seed has none.
 
     Args:
         seed: of all trainings.
-        number: of the part, from 1.
+        numbers: of the parts, from 1.
     """
     study = yaml.safe_load(STUDY.read_text())
-    methods = [method for method in PARTS[number - 1] if seed in EVERY_METHOD or method in CLAIMED]
-    if seed in MORE or number == OWN_WEIGHTS:
+    of_parts = [method for number in numbers for method in PARTS[number - 1]]
+    methods = [method for method in of_parts if seed in EVERY_METHOD or method in CLAIMED]
+    if seed in MORE or numbers == (OWN_WEIGHTS,):
         study["subsets"] = list(SUBSETS)
     overrides = {name: one for name, one in study.pop("overrides", {}).items() if name in methods}
     return study | {"experiment": f"seed{seed}", "seeds": [seed], "methods": methods, "overrides": overrides}
 
 
-def train_part(seed: int, number: int, cores: int) -> None:
-    """Train and score one part, as far as it is not there, and keep it as a shard with its table of real patients."""
-    config, name = part_config(seed, number), f"seed{seed}-{number}"
+def train_part(seed: int, numbers: tuple[int, ...], cores: int) -> None:
+    """Train and score some parts, as far as they are not there; keep them as a shard with a table of real patients."""
+    config, name = part_config(seed, *numbers), f"seed{seed}-{'+'.join(map(str, numbers))}"
     if not config["methods"] or (REPOSITORY / INTO / "shards" / name).is_dir():
         return
     place = f"results/{config['experiment']}"
@@ -97,18 +99,20 @@ def command(*words: str) -> None:
         raise SystemExit(f"{' '.join(words)}: see above; the same command goes on")
 
 
-def main(seed: int, cores: int = 2, parts: str = "") -> None:
+def main(seed: int, cores: int = 2, parts: str = "", tables: bool = True) -> None:
     """Run a seed's parts, or some of them, and make the tables."""
     if seed not in (*EVERY_METHOD, *MORE):
         raise SystemExit(f"seed {seed}: the study has seeds 0 to {MORE[-1]}")
     if not (REPOSITORY / ".cache/phantom-b").is_dir():
         given = ("--cases", "60", "--spacing", "3", "--seed", "2024", "--site", "B")
         command("crossmodal", "cohort", "phantom", ".cache/phantom-b", *given)
-    for number in [int(one) for one in parts.split(",")] if parts else range(1, len(PARTS) + 1):
-        train_part(seed, number, cores)
-        if number == 1 and seed in EVERY_METHOD:
+    for group in parts.split(",") if parts else map(str, range(1, len(PARTS) + 1)):
+        numbers = tuple(map(int, group.split("+")))
+        train_part(seed, numbers, cores)
+        if 1 in numbers and seed in EVERY_METHOD:
             train_controls(seed, cores)
-    gather()
+    if tables:
+        gather()
 
 
 if __name__ == "__main__":

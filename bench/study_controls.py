@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
-from real_patients import dice_of_subsets, patients
+from real_patients import DEVICE, dice_of_subsets, patients
 
 from crossmodal.cohort.cases_csv import left_out, read_cases
 from crossmodal.device import keep_freed_memory
@@ -53,7 +53,6 @@ app = typer.Typer()
 SUBSETS = ("t1", "t1ce+flair")
 MORE_PHANTOMS = 100
 INTO = Path("results/reference_study")
-CPU = torch.device("cpu")
 # The channels beside T1 that take the teacher's output for a region.
 OUTPUTS = dict(zip(("t1ce", "t2", "flair"), REGIONS, strict=True))
 
@@ -74,7 +73,7 @@ class Run:
     def trained(self, name: str, method: str, subset: str, seed: int, dataset: Path, budget: Budget) -> Path:
         """Train a control, as far as it is not there; its model folder."""
         out = self.place / name / subset / f"seed{seed}"
-        train(TrainingJob(method, recipes.load(method), subset, 0, seed, budget, dataset, out), CPU)
+        train(TrainingJob(method, recipes.load(method), subset, 0, seed, budget, dataset, out), DEVICE)
         return out
 
     def scores(self, model: Path, name: str, subset: str, seed: int, cases: pd.DataFrame, shown: str) -> pd.DataFrame:
@@ -88,7 +87,7 @@ class Run:
             cases: cases.csv, with the images that the network is given.
             shown: the modalities that they are called.
         """
-        predictor, rows = Predictor(model, None, CPU), []
+        predictor, rows = Predictor(model, None, DEVICE), []
         for cohort in self.config.cohorts:
             of_cohort = cases[(cases["cohort"] == cohort) & ~left_out(cases)]
             folder = self.place / "predictions" / cohort / name / subset / f"seed{seed}"
@@ -150,7 +149,7 @@ def with_logits(run: Run, seed: int) -> pd.DataFrame:
     """A network that is given T1 and the teacher's output for the three regions, in every case."""
     folder = run.place / "with_logits" / f"seed{seed}"
     cases = run.cases.copy()
-    teacher = Predictor(run.model("teacher", ALL, seed), [0], CPU)
+    teacher = Predictor(run.model("teacher", ALL, seed), [0], DEVICE)
     for index, row in track(list(cases.iterrows()), "teacher's outputs"):
         files = {name: folder / "images" / row["cohort"] / f"{row['case']}_{name}.nii" for name in OUTPUTS}
         if not all(file.is_file() for file in files.values()):

@@ -1,11 +1,11 @@
 """The weights of the reference study: every method gets the same few, on phantoms that the study never uses.
 
-    python bench/study_weights.py [--methods hinton2015,romero2015] [--cores 2]
+    python bench/study_weights.py [--methods hinton2015,romero2015] [--cores 2] [--at-once]
 
 The protocol is in docs/study.md. Each method is trained with its distillation terms multiplied by 0.01, 0.1, 1 and 10,
-with the study's steps, on T1 and on T1ce + FLAIR. Dice in 30 held-out phantoms goes into study_weights.csv, method
-by method; a method that is there already is not trained again. In the end the table goes into docs/study.md, and what
-workflow/reference_study.yaml should override is printed where it does not.
+with the study's steps, on T1 and on T1ce + FLAIR. Dice in 30 held-out phantoms goes into study_weights.csv, method by
+method, or with --at-once of all methods in one run; a trial that is there already is not made again. In the end the
+table goes into docs/study.md, and what workflow/reference_study.yaml should override is printed where it does not.
 """
 
 import shutil
@@ -35,6 +35,7 @@ TRIALS = {
     "phantom": {"cases": 130, "spacing": 3, "seed": 2031, "site": "A"},
     "split": {"folds": 10, "test_fraction": 0.2308},
     "budget": "study_phantom",
+    "deterministic": True,
 }
 FINISHED = "fold_0/checkpoint_final.pth"
 
@@ -64,11 +65,11 @@ def overrides(choice: dict[str, float]) -> dict[str, dict]:
     return {name: changed[name.removesuffix("_same")] for name in names if name.removesuffix("_same") in changed}
 
 
-def trials(method: str, cores: int) -> pd.DataFrame:
-    """Train a method with each factor; a row for each, subset and region with its mean Dice."""
+def trials(wanted: list[tuple[str, float]], cores: int) -> pd.DataFrame:
+    """Train methods with factors; a row for each of them, subset and region with its mean Dice."""
     folder = REPOSITORY / PLACE
-    names = {variant(method, factor): factor for factor in FACTORS}
-    for name, factor in names.items():
+    names = {variant(method, factor): (method, factor) for method, factor in wanted}
+    for name, (method, factor) in names.items():
         recipe = load(method, overrides=weighted(method, factor)).plain()
         write_yaml(folder / "methods" / f"{name}.yaml", recipe | {"title": name})
     config = TRIALS | {
@@ -78,16 +79,19 @@ def trials(method: str, cores: int) -> pd.DataFrame:
         "subsets": SUBSETS,
         "students": "together",
     }
-    if run(config, cores, TABLE):  # a training whose loss is no longer a number stops: its factor is left out
+    if run(config, cores, TABLE):  # a training whose loss is no longer a number stops: its factor has no Dice
         models = REPOSITORY / "results" / config["experiment"] / "models"
         config["methods"] = [name for name in names if len(list(models.glob(f"{name}/*/seed0/{FINISHED}"))) > 0]
         if config["methods"] == list(names) or run(config, cores, TABLE):
-            raise SystemExit(f"{method}: see above; the same command goes on")
-    summary = pd.read_csv(REPOSITORY / TABLE)
-    summary = summary[summary["method"].isin(names)]
-    rows = summary.assign(factor=summary["method"].map(names), method=method, dice=summary["dice_mean"])
+            raise SystemExit(f"{', '.join(names)}: see above; the same command goes on")
+    summary, cost = (pd.read_csv((REPOSITORY / TABLE).with_name(name)) for name in ("summary.csv", "cost.csv"))
+    summary = summary[summary["method"].isin(names)].rename(columns={"dice_mean": "dice"}).astype({"n": int})
+    summary["device"] = summary["method"].map(cost.groupby("method")["device"].first())
+    summary[["method", "factor"]] = [names[name] for name in summary["method"]]
     shutil.rmtree(folder / "methods")
-    return rows.astype({"n": int})[["method", "factor", "modalities", "region", "n", "dice"]]
+    lost = [one for name, one in names.items() if name not in config["methods"]]
+    rows = [summary, pd.DataFrame(lost, columns=["method", "factor"]).assign(n=0)] if lost else [summary]
+    return pd.concat(rows)[["method", "factor", "modalities", "region", "n", "dice", "device"]]
 
 
 def run(config: dict, cores: int, *targets: str) -> int:
@@ -118,20 +122,23 @@ def table(found: pd.DataFrame, choice: dict[str, float]) -> str:
     return markdown_table(["method", *(f"× {factor:g}" for factor in FACTORS), "weights in the study"], rows)
 
 
-def main(only: str = typer.Option("", "--methods"), cores: int = 2) -> None:
+def main(only: str = typer.Option("", "--methods"), cores: int = 2, at_once: bool = False) -> None:
     """Run the trials that are not in study_weights.csv yet; write the choice into the study's config and page."""
-    for method in only.split(",") if only else methods():
-        found = pd.read_csv(OUT) if OUT.exists() else pd.DataFrame(columns=["method"])
-        if method in set(found["method"]):
-            continue
-        rows = trials(method, cores)
-        with atomic_path(OUT) as temporary:
-            pd.concat([found, rows]).to_csv(temporary, index=False, float_format="%.4f")
+    found = pd.read_csv(OUT) if OUT.exists() else pd.DataFrame(columns=["method", "factor"])
+    there = set(found[["method", "factor"]].itertuples(index=False, name=None))
+    names = only.split(",") if only else methods()
+    for group in [names] if at_once else [[name] for name in names]:
+        missing = [(name, factor) for name in group for factor in FACTORS if (name, factor) not in there]
+        if missing:
+            found = pd.concat([found, trials(missing, cores)])
+            with atomic_path(OUT) as temporary:
+                text = found.assign(factor=found["factor"].map("{:g}".format))
+                text.to_csv(temporary, index=False, float_format="%.4f")
     found = pd.read_csv(OUT)
     choice = chosen(found)
     text = table(found, choice)
     print(text)
-    if set(choice) == set(methods()):
+    if set(choice) == set(methods()) and len(found.groupby(["method", "factor"])) == len(choice) * len(FACTORS):
         replace_between(PAGE, "weights", text)
         changed = overrides(choice)
         if yaml.safe_load(STUDY.read_text()).get("overrides", {}) != changed:
