@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from itertools import count, cycle
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,13 +107,11 @@ def _first_free(gpus: list[str]) -> tuple[str, AbstractContextManager]:
     given = os.environ.get(PER_GPU, "1")
     if not given.isdigit() or int(given) < 1:
         raise UserError(f"{PER_GPU}={given}: should be the number of jobs that share a GPU, 1 or more")
-    places = [
-        f"{gpu.replace('/', '_')}{f'-{place}' if place else ''}.lock" for place in range(int(given)) for gpu in gpus
-    ]
+    places = [(gpu, f"-{number}" if number else "") for number in range(int(given)) for gpu in gpus]
     for attempt in count():
-        for place, gpu in zip(places, cycle(gpus)):
+        for gpu, place in places:
             with suppress(Timeout):
-                return gpu, FileLock(_lock_folder() / place).acquire(timeout=0)
+                return gpu, FileLock(_lock_folder() / f"{gpu.replace('/', '_')}{place}.lock").acquire(timeout=0)
         if attempt == 0:
             say(
                 f"waiting for a GPU: {'the only one is' if len(gpus) == 1 else f'all {len(gpus)} are'} held by other "
