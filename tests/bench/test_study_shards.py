@@ -45,8 +45,8 @@ def test_a_shard_is_of_the_config_that_the_study_has_today(folder: Path, monkeyp
 def test_the_shards_are_of_one_experiment_and_complete(study_copy: Path) -> None:
     assert shards.merge(study_copy) == []
     per_case = pd.read_csv(study_copy / "tables" / "per_case.csv")
-    scored = per_case[per_case["split"] != "val"]
-    counts = scored.groupby(["method", "modalities", "seed", "fold", "cohort"]).agg({"case": "nunique", "region": set})
+    assert set(per_case["split"]) == {"test", "external"}
+    counts = per_case.groupby(shards.OF_PREDICTION).agg({"case": "nunique", "region": set})
     assert (counts["case"] == counts.index.get_level_values("cohort").map(TEST_PATIENTS)).all()
     assert (counts["region"] == REGIONS).all()
 
