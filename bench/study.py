@@ -79,6 +79,13 @@ def train_controls(seed: int, cores: int) -> None:
         list(pool.map(lambda control: call(*arguments, control), missing))
 
 
+def make_site_b() -> None:
+    """The external cohort of the study, as far as it is not there."""
+    if not (REPOSITORY / ".cache/phantom-b").is_dir():
+        given = ("--cases", "60", "--spacing", "3", "--seed", "2024", "--site", "B")
+        command("crossmodal", "cohort", "phantom", ".cache/phantom-b", *given)
+
+
 def gather() -> None:
     """Make all tables from the shards and controls that are there."""
     command("crossmodal", "merge", str(INTO))
@@ -103,9 +110,7 @@ def main(seed: int, cores: int = 2, parts: str = "", tables: bool = True) -> Non
     """Run a seed's parts, or some of them, and make the tables."""
     if seed not in (*EVERY_METHOD, *MORE):
         raise SystemExit(f"seed {seed}: the study has seeds 0 to {MORE[-1]}")
-    if not (REPOSITORY / ".cache/phantom-b").is_dir():
-        given = ("--cases", "60", "--spacing", "3", "--seed", "2024", "--site", "B")
-        command("crossmodal", "cohort", "phantom", ".cache/phantom-b", *given)
+    make_site_b()
     for group in parts.split(",") if parts else map(str, range(1, len(PARTS) + 1)):
         numbers = tuple(map(int, group.split("+")))
         train_part(seed, numbers, cores)
