@@ -6,15 +6,19 @@ Gains of every method and control by subset and cohort, the share of the gap to 
 networks for any subset, and Dice in real patients. Outcomes are means over WT, TC and ET where no region is named.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
-from measure import REPOSITORY, markdown_table
+import yaml
+from measure import markdown_table
+from study_controls import CONTROLS
 from study_primary import ALL_REGIONS, HEADLINE, SITE_A, SITE_B, Claim, compared
+from study_weights import PAGE, STUDY
 
-from crossmodal.domain import REGIONS
+from crossmodal.domain import ALL, REGIONS
 from crossmodal.evaluate.per_case import held_out, per_case_file, read_per_case
 from crossmodal.evaluate.results import Results
 from crossmodal.experiment.runs import STUDENT
@@ -22,14 +26,19 @@ from crossmodal.figures.cost_vs_gain import collect_points
 from crossmodal.files import replace_between
 from crossmodal.wording import estimate, modalities_label, number, percent_estimate
 
-PAGE = REPOSITORY / "docs" / "study.md"
 SUBSETS = ("t1", "t2", "t1+t2", HEADLINE)
 COHORTS = (SITE_A, SITE_B)
 
 
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Methods in the order of the study's config, then its controls."""
+    order = [*yaml.safe_load(STUDY.read_text())["methods"], *CONTROLS]
+    return sorted(methods, key=lambda name: order.index(name) if name in order else len(order))
+
+
 def gains(per_case: pd.DataFrame) -> str:
     """Methods × subsets: gain over the student with its interval over patients and trainings, in each cohort."""
-    methods = [method for method in per_case["method"].unique() if method not in (STUDENT, "teacher")]
+    methods = [method for method in in_order(per_case["method"].unique()) if method not in (STUDENT, "teacher")]
     claims = [
         Claim("", method, STUDENT, subset, ALL_REGIONS, cohort)
         for cohort in COHORTS
@@ -51,16 +60,23 @@ def gains(per_case: pd.DataFrame) -> str:
     return markdown_table(["cohort", "method", "trainings", *map(modalities_label, SUBSETS)], rows)
 
 
-def gap(comparisons: pd.DataFrame) -> str:
-    """Methods × regions: the share of the gap between student and teacher that is recovered, T1ce + FLAIR, site A."""
-    rows = comparisons[comparisons["baseline"] == STUDENT]
-    rows = rows[(rows["cohort"] == SITE_A) & (rows["modalities"] == HEADLINE)]
-    shares = rows.set_index(["method", "region"])[["gap_recovered", "gap_ci_low", "gap_ci_high"]]
+def gap(comparisons: pd.DataFrame, summary: pd.DataFrame) -> str:
+    """Methods × regions: gain and its interval over patients and trainings as shares of the gap, T1ce + FLAIR, site A.
+
+    The gap, the difference between teacher and student in their mean Dice, is taken as known.
+    """
+    of_site = (
+        summary[summary["cohort"] == SITE_A].set_index(["method", "modalities", "region"])["dice_mean"].sort_index()
+    )
+    gaps = of_site["teacher", ALL] - of_site[STUDENT, HEADLINE]
+    rows = comparisons[(comparisons["baseline"] == STUDENT) & (comparisons["cohort"] == SITE_A)]
+    rows = rows[rows["modalities"] == HEADLINE].set_index(["method", "region"])
+    gains = rows[["dice_gain", "trainings_ci_low", "trainings_ci_high"]]
     table = [
-        [f"`{method}`", *(percent_estimate(*shares.loc[method, region]) for region in REGIONS)]
-        for method in rows["method"].unique()
+        [f"`{method}`", *(percent_estimate(*gains.loc[method, region] / gaps[region]) for region in REGIONS)]
+        for method in in_order(rows.index.unique("method"))
     ]
-    return markdown_table(["method", *REGIONS], table)
+    return markdown_table(["method", *(f"{region}, gap {number(gaps[region])}" for region in REGIONS)], table)
 
 
 def cost(results: Results) -> str:
@@ -100,7 +116,7 @@ def patients(rows: pd.DataFrame, per_case: pd.DataFrame) -> str:
     of_phantoms = at_site_a.groupby(["method", "modalities"])["dice"].mean()
     lines, orders = [], []
     for subset in subsets:
-        methods = [method for method in rows["method"].unique() if (method, subset, "WT") in of_patients.index]
+        methods = [one for one in in_order(rows["method"].unique()) if (one, subset, "WT") in of_patients.index]
         means = pd.DataFrame(
             {
                 "patients": [of_patients[method, subset].mean() for method in methods],
@@ -119,7 +135,7 @@ def main(experiment: Annotated[Path, typer.Argument()] = Path("results/reference
     """Write the tables between the page's markers."""
     per_case, results = held_out(read_per_case(per_case_file(experiment)))[0], Results(experiment)
     replace_between(PAGE, "gains", gains(per_case))
-    replace_between(PAGE, "gap", gap(results.table("comparisons")))
+    replace_between(PAGE, "gap", gap(results.table("comparisons"), results.table("summary")))
     replace_between(PAGE, "cost", cost(results))
     replace_between(PAGE, "any", any_subset(per_case, results.config.any_subsets))
     tables = [pd.read_csv(path) for path in sorted((experiment / "patients").glob("*.csv"))]

@@ -86,7 +86,7 @@ def words(row) -> str:
         TOO_FEW: "too few trainings",
         EQUIVALENT: f"no difference: within ±{MARGIN:g}",
         GAIN: "yes",
-        LOSS: "no: it harms",
+        LOSS: "no: it is worse",
         NOT_SHOWN: f"not shown; no gain larger than {number(row.trainings_ci_high, sign=True)}",
     }
     return found[row.finding]

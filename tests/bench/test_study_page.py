@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import study_page
 
-from crossmodal.domain import REGIONS, all_subsets
+from crossmodal.domain import ALL, REGIONS, all_subsets
 from tests.conftest import REPOSITORY
 from tests.evaluate.per_case_maker import rows, stack
 
@@ -55,17 +55,38 @@ def test_a_gain_stands_under_its_subset_and_cohort(per_case: pd.DataFrame) -> No
 
 
 def test_the_gap_is_that_to_the_student_at_site_a() -> None:
-    given = {"cohort": "phantom-a", "modalities": "t1ce+flair", "gap_ci_low": 0.1, "gap_ci_high": 0.9}
-    shares = [
-        ("student", "WT", 0.5),
-        ("student", "TC", 0.25),
-        ("student", "ET", -0.5),
-        ("choi2023_two_stage", "WT", 0.7),
+    given = {"cohort": "phantom-a", "modalities": "t1ce+flair"}
+    gains = [
+        ("student", "WT", 0.05),
+        ("student", "TC", 0.025),
+        ("student", "ET", -0.05),
+        ("choi2023_two_stage", "WT", 0.07),
     ]
-    found = [given | {"method": "choi2023", "baseline": b, "region": r, "gap_recovered": s} for b, r, s in shares]
-    elsewhere = [row | {"cohort": "phantom-b", "gap_recovered": 0.8} for row in found]
-    table = study_page.gap(pd.DataFrame(found + elsewhere))
-    assert cells(table, "`choi2023`") == ["50% (10% to 90%)", "25% (10% to 90%)", "−50% (10% to 90%)"]
+    found = [
+        given
+        | {"method": "choi2023", "baseline": b, "region": r, "dice_gain": g}
+        | {"trainings_ci_low": g - 0.02, "trainings_ci_high": g + 0.03}
+        for b, r, g in gains
+    ]
+    elsewhere = [row | {"cohort": "phantom-b", "dice_gain": 0.08} for row in found]
+    means = [
+        {"cohort": cohort, "method": method, "modalities": subset, "region": region, "dice_mean": mean + place}
+        for place, cohort in enumerate(("phantom-a", "phantom-b"))
+        for method, subset, means in (
+            ("student", "t1ce+flair", (0.7, 0.6, 0.5)),
+            ("student", "t1", (0.1, 0.1, 0.1)),
+            ("teacher", ALL, (0.8, 0.7, 0.7)),
+        )
+        for region, mean in zip(REGIONS, means, strict=True)
+    ]
+    table = study_page.gap(pd.DataFrame(found + elsewhere), pd.DataFrame(means))
+    assert "| WT, gap 0.100 | TC, gap 0.100 | ET, gap 0.200 |" in table
+    assert cells(table, "`choi2023`") == ["50% (30% to 80%)", "25% (5% to 55%)", "−25% (−35% to −10%)"]
+
+
+def test_methods_stand_in_the_configs_order_and_controls_behind() -> None:
+    names = ["two_students", "student_again", "mine", "hinton2015", "choi2023"]
+    assert study_page.in_order(names) == ["choi2023", "hinton2015", "student_again", "two_students", "mine"]
 
 
 def test_networks_for_any_subset_are_averaged_over_all(per_case: pd.DataFrame) -> None:
@@ -91,5 +112,5 @@ def test_orders_in_patients_and_phantoms_are_compared(per_case: pd.DataFrame) ->
 
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (REPOSITORY / "docs" / "study.md").read_text()
-    for name in ("weights", "primary", "gains", "gap", "cost", "any", "patients", "barlow", "power"):
+    for name in ("weights", "primary", "gains", "gap", "cost", "any", "patients", "barlow", "repeats", "power"):
         assert page.count(f"<!-- {name}:start -->") == page.count(f"<!-- {name}:end -->") == 1

@@ -11,7 +11,15 @@ from crossmodal.domain import all_subsets
 from crossmodal.evaluate.per_case import read_per_case
 from crossmodal.evaluate.results import Results
 from crossmodal.evaluate.summary import summarise
-from crossmodal.figures import cost_vs_gain, cross_correlation, subset_matrix, training_curves, volume_agreement
+from crossmodal.figures import (
+    cost_vs_gain,
+    cross_correlation,
+    intra_vs_cross_dataset,
+    style,
+    subset_matrix,
+    training_curves,
+    volume_agreement,
+)
 from crossmodal.wording import (
     enumerate_words,
     estimate,
@@ -104,6 +112,46 @@ def test_a_teacher_trained_beforehand_adds_its_time(results):
     assert points.own["choi2023"] == pytest.approx(2.1) and points.with_teacher["choi2023"] == pytest.approx(2.1)
     assert points.own["hinton2015"] == pytest.approx(1.4)
     assert points.with_teacher["hinton2015"] == pytest.approx(1.4 + 1.1)
+
+
+def test_the_cheapest_method_is_first_and_its_row_has_its_cost_and_gain(results):
+    points = cost_vs_gain.collect_points(results).set_index("method")
+    with style.settings():
+        cost, gain = cost_vs_gain.draw(results).figure.axes
+    rows = [label.get_text() for label in cost.get_yticklabels()]
+    assert rows == ["Choi 2023", "Hinton 2015"]  # 2.1 and, with its teacher, 2.5 times the student's
+    for y, method in enumerate(("choi2023", "hinton2015")):
+        drawn = {
+            axes: {float(line.get_xdata()[0]) for line in axes.lines if list(line.get_ydata()) == [y]}
+            for axes in (cost, gain)
+        }
+        assert drawn[cost] == {points.own[method], *({points.with_teacher[method]} - {points.own[method]})}
+        assert drawn[gain] == {points.gain[method]}
+
+
+def test_each_cohort_has_its_own_marker_in_a_methods_row(results):
+    with style.settings():
+        figure = intra_vs_cross_dataset.draw(results).figure
+    summary = results.table("summary").set_index(["cohort", "method", "modalities", "region"]).dice_mean
+    fills = {"full": "phantom-a", "none": "phantom-b"}
+    for axes, region in zip(figure.axes, ("WT", "TC", "ET"), strict=True):
+        drawn = [line for line in axes.lines if line.get_marker() == style.look("choi2023")[1]]
+        values = {fills[line.get_fillstyle()]: line.get_xdata()[0] for line in drawn}
+        assert values == {cohort: summary[cohort, "choi2023", "t1ce+flair", region] for cohort in fills.values()}
+        ours, other = (next(line for line in drawn if line.get_fillstyle() == fill).get_ydata()[0] for fill in fills)
+        assert 0.5 < ours < 1 < other < 1.5, "both in the method's row, the cohort that was trained on above"
+
+
+def test_many_methods_are_drawn_in_groups(tmp_path):
+    names = tuple(style.LOOKS)[2:11]
+    found = Results(synthetic.build(tmp_path / "x", methods=("student", *names), seeds=(0,), cases=1, subsets=("t2",)))
+    with style.settings():
+        drawing = training_curves.draw(found)
+    panels = [axes for axes in drawing.figure.axes if axes.lines]
+    counts = [len({(line.get_color(), line.get_marker()) for line in axes.lines}) for axes in panels[:4]]
+    assert counts == [3, 3, 2, 2] and "the legend's column" in drawing.caption
+    (legend,) = drawing.figure.legends
+    assert legend._ncols == 4 and legend.get_texts()[0].get_text() == "Student alone"
 
 
 @given(st.lists(st.tuples(st.floats(1, 100), st.floats(1, 100)), min_size=3, max_size=20))

@@ -26,6 +26,8 @@ VARIANTS = {
     | {"methods": ("student", "choi2023", "hinton2015", "teacher", "big_teacher")},
     "large": {"methods": ALL_METHODS, "subsets": synthetic.FIFTEEN, "cohorts": ("brats2021", "hospital"), "cases": 8}
     | {"brats": "/data/BraTS2021", "seeds": (0,)},
+    "study": {"methods": (*ALL_METHODS, *(f"a_method_of_ones_own_{n}" for n in range(10))), "cases": 3}
+    | {"subsets": ("t1", "t2", "t1+t2", "t1ce+flair"), "seeds": (0, 1, 2)},
 }
 
 

@@ -9,39 +9,55 @@ from crossmodal.evaluate.blocks import Blocks, blocks
 from crossmodal.evaluate.results import MissingDataError, OneNumberError, Results
 from crossmodal.experiment.runs import STUDENT
 from crossmodal.figures import intervals
-from crossmodal.figures.style import GREY, INK, ONE_COLUMN, Drawing, legend_below, look, method_handles, new_figure
+from crossmodal.figures.style import (
+    GREY,
+    INK,
+    LEGEND_ROW_IN,
+    ONE_COLUMN,
+    Drawing,
+    legend_below,
+    look,
+    new_figure,
+    x_grid,
+)
 from crossmodal.wording import enumerate_words, estimate, method_label, modalities_label, number
 
 TITLE = "Cost against gain"
 CATEGORY = "Cost"
+MARKER = {"marker": "o", "ls": "none", "ms": 5, "color": GREY}
 
 
 def draw(results: Results) -> Drawing:
-    """Full markers: the method's own training; open ones add the teacher that must be trained beforehand."""
+    """Rows are methods, the cheapest first: training time with and without the teacher, and beside it the gain."""
     points = collect_points(results)
     if len(points) == 1:
         raise OneNumberError(in_words(results, next(points.itertuples())))
-    handles = [*method_handles(points.method), intervals.tick(marker="_", ms=5)]
-    handles += intervals.handles(kinds(points), results.unit)
+    points = points.sort_values(["with_teacher", "own"])
+    handles = [Line2D([], [], **MARKER, label="the method itself")]
     if (points.with_teacher > points.own).any():
-        handles.append(Line2D([], [], ls="none", marker="o", ms=5, color=GREY, mfc="white", label="with its teacher"))
+        handles.append(Line2D([], [], **MARKER, mfc="white", label="with its teacher"))
+    handles += [intervals.tick(), *intervals.handles(kinds(points), results.unit)]
     legend_rows = -(-len(handles) // 2)
-    figure = new_figure(ONE_COLUMN, 2.3 + 0.16 * legend_rows, legend_rows)
-    axes = figure.subplots()
-    axes.axhline(0, color=INK, lw=0.8)
-    for p in points.itertuples():
+    figure = new_figure(ONE_COLUMN, 0.7 + 0.2 * len(points) + LEGEND_ROW_IN * legend_rows, legend_rows)
+    cost, gain = figure.subplots(1, 2, sharey=True)
+    gain.axvline(0, color=INK, lw=0.8, zorder=1)
+    for y, p in enumerate(points.itertuples()):
         colour, marker = look(p.method)
         if p.with_teacher > p.own:
-            axes.plot([p.own, p.with_teacher], [p.gain] * 2, color=colour, lw=0.8, linestyle=":")
-            axes.plot(p.with_teacher, p.gain, marker, ms=5.5, mfc="white", mec=colour)
-        intervals.draw_interval(axes, p.interval, p.own, upright=True, color=colour, lw=0.9)
-        trainings = results.gains_of_trainings(p.method, results.focus_subset)
-        intervals.draw_trainings(axes, trainings, p.own, upright=True, color=colour, ms=6)
-        axes.plot(p.own, p.gain, marker, color=colour, ms=5.5, mec="white", mew=0.4, zorder=3)
-    axes.set_xlim(0, 1.08 * points.with_teacher.max())
-    axes.set_xlabel("Training time, in trainings of the student alone")
-    axes.set_ylabel("Gain in Dice, mean of WT, TC, ET")
-    axes.grid()
+            cost.plot([p.own, p.with_teacher], [y, y], color=colour, lw=0.8)
+            cost.plot(p.with_teacher, y, marker, ms=5, mfc="white", mec=colour)
+        cost.plot(p.own, y, marker, color=colour, ms=5)
+        intervals.draw_interval(gain, p.interval, y, color=colour)
+        intervals.draw_trainings(gain, results.gains_of_trainings(p.method, results.focus_subset), y, color=colour)
+        gain.plot(p.gain, y, marker, color=colour, ms=5, mec="white", mew=0.4, zorder=3)
+    cost.set_xlim(0, 1.1 * points.with_teacher.max())
+    cost.set_xlabel("Training time\n(student alone: 1)")
+    cost.set_yticks(range(len(points)), [method_label(method) for method in points.method])
+    cost.set_ylim(len(points) - 0.4, -0.6)
+    gain.set_xlabel("Gain in Dice,\nmean of WT, TC, ET")
+    for axes in (cost, gain):
+        axes.locator_params(axis="x", nbins=4)
+        x_grid(axes)
     legend_below(figure, handles, 2)
     return Drawing(figure, caption(results, points), alt(points))
 
@@ -106,8 +122,8 @@ def caption(results: Results, points: pd.DataFrame) -> str:
     devices = enumerate_words(sorted(results.table("cost").device.dropna().astype(str).unique()))
     given = f"{modalities_label(results.focus_subset)}{results.seeing_all(points.method)}"
     text = (
-        f"Training time of each method over that of the student alone, against its gain in Dice over the student "
-        f"given {given}: the mean of WT, TC and ET. Ticks are the gains of single trainings."
+        f"Training time of each method over that of the student alone, and its gain in Dice over the student "
+        f"given {given}: the mean of WT, TC and ET. The cheapest is first. Ticks are the gains of single trainings."
         f"{intervals.words(kinds(points), results.unit)} "
         f"Time was measured on {devices or 'an unnamed device'} in this run."
     )

@@ -1,19 +1,34 @@
 """Dice on the cohort that was trained on against Dice on other cohorts (as figure 1 of Dong et al. 2025)."""
 
-import numpy as np
+from itertools import cycle
+
+import pandas as pd
+from matplotlib.lines import Line2D
 
 from crossmodal.domain import REGION_LABELS, REGIONS
 from crossmodal.evaluate.results import MissingDataError, OneNumberError, Results
 from crossmodal.figures import intervals
-from crossmodal.figures.style import GREY, TWO_COLUMNS, Drawing, legend_below, look, method_handles, new_figure
+from crossmodal.figures.style import (
+    GREY,
+    LEGEND_ROW_IN,
+    PALE,
+    TWO_COLUMNS,
+    Drawing,
+    legend_below,
+    look,
+    new_figure,
+    x_grid,
+)
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Within and across cohorts"
 CATEGORY = "Generalisation"
+FILLS = ("full", "none", "right", "top")  # of the cohort that was trained on, and of the others
+MARKER = {"marker": "o", "ls": "none", "ms": 4.5, "color": GREY, "mfcalt": "white"}
 
 
 def draw(results: Results) -> Drawing:
-    """Panels are regions (and rows external cohorts); a method on the diagonal loses nothing elsewhere."""
+    """Panels are regions, rows methods: Dice on each cohort, the one that was trained on first."""
     results.table("summary", needs="trainings_ci_low")
     externals = results.externals
     if not externals:
@@ -24,56 +39,48 @@ def draw(results: Results) -> Drawing:
         raise MissingDataError("no method has scores on both the training cohort and another one.")
     if len(methods) == 1:
         raise OneNumberError(f"{alt(results, methods, subset, externals)} One method is no figure.")
-    handles = method_handles(methods) + intervals.handles(intervals.kinds(results.summary, "dice_ci"), results.unit)
+    cohorts = [results.cohort, *externals]
+    tables = [results.summary_of(cohort) for cohort in cohorts]
+    shown = set().union(*(intervals.kinds(table, "dice_ci") for table in tables))
+    labels = [f"{results.cohort} (trained on)", *externals]
+    handles = [Line2D([], [], **MARKER, fillstyle=fill, label=label) for label, fill in zip(labels, cycle(FILLS))]
+    handles += intervals.handles(shown, results.unit)
     legend_rows = -(-len(handles) // 4)
-    figure = new_figure(TWO_COLUMNS, 2.5 * len(externals) + 0.16 * legend_rows + 0.55, legend_rows)
-    panels = figure.subplots(len(externals), 3, squeeze=False, sharex=True, sharey=True)
-    for i, external in enumerate(externals):
-        for j, region in enumerate(REGIONS):
-            draw_panel(panels[i, j], results, methods, subset, external, region)
-            panels[i, j].set_title(REGION_LABELS[region])
-        panels[i, 0].set_ylabel(f"Dice on {external}")
-    for axes in panels[-1]:
-        axes.set_xlabel(f"Dice on {results.cohort}")
-    fit_limits(panels)
+    height = 0.6 + (0.09 + 0.075 * len(cohorts)) * len(methods)
+    figure = new_figure(TWO_COLUMNS, height + LEGEND_ROW_IN * legend_rows, legend_rows)
+    for axes, region in zip(figure.subplots(1, 3, sharey=True), REGIONS, strict=True):
+        draw_panel(axes, results, methods, subset, [table[table.region == region] for table in tables])
+        axes.set_title(REGION_LABELS[region])
+        axes.set_xlabel("Dice")
     legend_below(figure, handles, min(4, len(handles)))
-    return Drawing(figure, caption(results, externals, subset), alt(results, methods, subset, externals))
+    return Drawing(figure, caption(results, externals, subset, shown), alt(results, methods, subset, externals))
 
 
-def draw_panel(axes, results: Results, methods: list[str], subset: str, external: str, region: str) -> None:
-    """One marker a method, with its intervals in both directions."""
-    here, there = (rows[rows.region == region] for rows in (results.summary_of(), results.summary_of(external)))
-    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, linestyle="--", zorder=1)
-    for method in methods:
-        intra, cross = results.at(here, method, subset), results.at(there, method, subset)
-        if intra.empty or cross.empty:
-            continue
-        a, b, (colour, marker) = intra.iloc[0], cross.iloc[0], look(method)
-        across, up = (intervals.bounds(row, "dice_ci") for row in (a, b))
-        intervals.draw_interval(axes, across, b.dice_mean, color=colour, lw=0.8, alpha=0.7)
-        intervals.draw_interval(axes, up, a.dice_mean, upright=True, color=colour, lw=0.8, alpha=0.7)
-        axes.plot(a.dice_mean, b.dice_mean, marker, color=colour, ms=5, mec="white", mew=0.4, zorder=3)
-    axes.grid()
+def draw_panel(axes, results: Results, methods: list[str], subset: str, tables: list[pd.DataFrame]) -> None:
+    """One region: a row a method, and in it, one below the other, the cohorts, joined to the one it was trained on."""
+    step = 0.6 / len(tables)
+    for row, method in enumerate(methods):
+        colour, marker = look(method)
+        first, top = None, row - step * (len(tables) - 1) / 2
+        for place, (table, fill) in enumerate(zip(tables, cycle(FILLS))):
+            for one in results.at(table, method, subset).itertuples():
+                mean, y = one.dice_mean, top + step * place
+                first = first or (mean, y)
+                axes.plot(*zip(first, (mean, y), strict=True), color=PALE, lw=0.8, zorder=1)
+                intervals.draw_interval(axes, intervals.bounds(one, "dice_ci"), y, color=colour, lw=0.9)
+                axes.plot(mean, y, marker, color=colour, ms=4.5, fillstyle=fill, mfcalt="white", zorder=3)
+    axes.set_yticks(range(len(methods)), [method_label(method) for method in methods])
+    axes.set_ylim(len(methods) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=6)
+    x_grid(axes)
 
 
-def fit_limits(panels: np.ndarray) -> None:
-    """Equal limits on both axes, around all intervals."""
-    lines = [line for axes in panels.flat for line in axes.lines[1:]]
-    values = np.concatenate([line.get_data() for line in lines], axis=None)
-    values = values[np.isfinite(values)]
-    low, high = max(0, values.min() - 0.02), min(1, values.max() + 0.02)
-    for axes in panels.flat:
-        axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
-        axes.locator_params(nbins=5)
-        axes.set_yticks([t for t in axes.get_xticks() if low <= t <= high])
-
-
-def caption(results: Results, externals: list[str], subset: str) -> str:
-    shown = intervals.kinds(results.summary, "dice_ci")
+def caption(results: Results, externals: list[str], subset: str, shown: set[bool]) -> str:
     return (
-        f"Mean Dice of networks trained on {results.cohort}, on its held-out {results.unit}s (across) and on "
-        f"{enumerate_words(externals)} (up), given {modalities_label(subset)}.{intervals.words(shown, results.unit)} "
-        "Below the dashed line a method is worse on the cohort that it has not seen."
+        f"Mean Dice of networks trained on {results.cohort}, on its held-out {results.unit}s (full markers) and on "
+        f"{enumerate_words(externals)} (below, joined by a pale line), given {modalities_label(subset)}."
+        f"{intervals.words(shown, results.unit)} Where that line runs to the left, a method is worse on the cohort "
+        "that it has not seen. Each region has its own scale."
     )
 
 

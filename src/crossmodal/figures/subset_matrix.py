@@ -11,6 +11,7 @@ from crossmodal.wording import enumerate_words, method_label, number, plural
 TITLE = "Dice for every subset of sequences"
 CATEGORY = "Accuracy"
 FEWEST = 2  # subsets
+ROWS_IN = 8.0  # inches of all rows at most, so that the figure fits on a page
 
 
 def draw(results: Results) -> Drawing:
@@ -24,7 +25,7 @@ def draw(results: Results) -> Drawing:
     columns = list(tables["WT"].columns[:-1])
     values = np.concatenate([t.to_numpy().ravel() for t in tables.values()])
     low, high = np.floor(np.nanmin(values) * 10) / 10, np.ceil(np.nanmax(values) * 10) / 10
-    dots_in, panel_in = 0.62, 0.3 + 0.19 * len(methods)
+    dots_in, panel_in = 0.62, 0.3 + min(0.19, ROWS_IN / 3 / len(methods)) * len(methods)
     figure = new_figure(TWO_COLUMNS, dots_in + 3 * panel_in + 0.55)
     dots, *panels = figure.subplots(4, 1, height_ratios=[dots_in, *[panel_in] * 3])
     draw_dots(dots, columns)

@@ -5,10 +5,20 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from crossmodal.domain import ALL
 from crossmodal.evaluate.results import MissingDataError, Results
-from crossmodal.figures.style import ONE_COLUMN, TWO_COLUMNS, Drawing, legend_below, look, method_handles, new_figure
+from crossmodal.figures.style import (
+    LEGEND_ROW_IN,
+    ONE_COLUMN,
+    TWO_COLUMNS,
+    Drawing,
+    legend_below,
+    look,
+    method_handles,
+    new_figure,
+)
 from crossmodal.wording import enumerate_words, method_label, modalities_label, number
 
 TITLE = "Training curves by loss term"
@@ -21,6 +31,7 @@ KINDS = {
     "gradient": "Distillation/segmentation gradient",
 }
 STYLES = ("-", "--", ":", "-.")
+TOGETHER, GROUPS = 8, 4  # methods in one panel at most; more of them are drawn in so many groups
 
 
 def kind_of(term: str, terms: set[str]) -> str | None:
@@ -56,18 +67,44 @@ def draw(results: Results) -> Drawing:
     # Networks that only teach are no method of the config and come last.
     methods = results.roles.in_order(m for m in results.config.methods if m in drawn)
     methods += sorted(drawn - set(methods))
+    grouped = len(methods) > TOGETHER
+    layout = draw_groups if grouped else draw_kinds
+    given = modalities_label(subset) + results.seeing_all(methods)
+    return Drawing(layout(lines, kinds, methods), caption(lines, given, grouped), alt(lines, kinds))
+
+
+def draw_kinds(lines: list[dict], kinds: list[str], methods: list[str]) -> Figure:
+    """A panel a kind of term, with all methods."""
     columns = 3 if len(kinds) > 4 else min(2, len(kinds))
     rows = -(-len(kinds) // columns)
     legend_columns = 4 if columns > 1 else 2
     legend_rows = -(-len(methods) // legend_columns)
-    figure = new_figure(TWO_COLUMNS if columns > 1 else ONE_COLUMN, 1.75 * rows + 0.16 * legend_rows + 0.2, legend_rows)
+    width, height = TWO_COLUMNS if columns > 1 else ONE_COLUMN, 1.75 * rows + LEGEND_ROW_IN * legend_rows + 0.2
+    figure = new_figure(width, height, legend_rows)
     panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axes, kind in zip(panels, kinds, strict=False):
         draw_panel(axes, [line for line in lines if line["kind"] == kind], kind)
+        axes.set_title(KINDS[kind])
+        axes.set_xlabel("Epoch")
     for axes in panels[len(kinds) :]:
         axes.set_visible(False)
     legend_below(figure, method_handles(methods, ls="-", ms=3), legend_columns)
-    return Drawing(figure, caption(lines, modalities_label(subset) + results.seeing_all(methods)), alt(lines, kinds))
+    return figure
+
+
+def draw_groups(lines: list[dict], kinds: list[str], methods: list[str]) -> Figure:
+    """A row a kind of term and a column a group of methods, with the legend's columns below those of the panels."""
+    legend_rows = -(-len(methods) // GROUPS)
+    figure = new_figure(TWO_COLUMNS, 1.3 * len(kinds) + LEGEND_ROW_IN * legend_rows + 0.3, legend_rows)
+    panels = figure.subplots(len(kinds), GROUPS, sharex=True, sharey="row", squeeze=False)
+    for row, kind in zip(panels, kinds, strict=True):
+        for axes, group in zip(row, np.array_split(methods, GROUPS), strict=True):
+            draw_panel(axes, [line for line in lines if line["kind"] == kind and line["method"] in group], kind)
+        row[0].set_title(KINDS[kind])
+    for axes in panels[-1]:
+        axes.set_xlabel("Epoch")
+    legend_below(figure, method_handles(methods, ls="-", ms=3), GROUPS)
+    return figure
 
 
 def collect_lines(curves: pd.DataFrame) -> list[dict]:
@@ -101,8 +138,6 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
         axes.plot(table.index, mean, **style, lw=1, ms=3, markevery=some)
         if table.shape[1] > 1:
             axes.fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.15, lw=0)
-    axes.set_title(KINDS[kind])
-    axes.set_xlabel("Epoch")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y")
     if kind == "distillation":
@@ -117,12 +152,17 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
             axes.yaxis.set_minor_formatter("")
 
 
-def caption(lines: list[dict], given: str) -> str:
+def caption(lines: list[dict], given: str, grouped: bool) -> str:
     terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
-    runs = max(x["table"].shape[1] for x in lines)
+    runs = sorted({x["table"].shape[1] for x in lines})
+    number_of = f"{runs[0]} to {runs[-1]}" if len(runs) > 1 else runs[0]
     sentences = {
         f"Loss terms during training for {given}.": True,
-        f"Lines are means over {runs} runs (seeds and folds), bands reach from the lowest to the highest.": runs > 1,
+        f"Lines are means over {number_of} runs (seeds and folds), bands reach from the lowest to the highest.": runs[
+            -1
+        ]
+        > 1,
+        "Each column of panels has the methods of the legend's column below it.": grouped,
         "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0.": True,
         f"Distillation terms are divided by their first value: {enumerate_words(terms)}.": bool(terms),
         "The gradient's norm at the tap is that of the weighted term over that of the segmentation's.": any(
