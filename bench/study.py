@@ -23,7 +23,7 @@ from study_weights import STUDY, run
 
 # The first part has the networks that the controls need.
 PARTS = (
-    ("teacher", "student", "student_again", "choi2023"),
+    ("teacher", "student", "choi2023", "student_again"),
     ("choi2023_two_stage", "rahimpour2022"),
     ("dong2025", "rahimpour2022_same", "choi2023_two_stage_same"),
     ("dong2025_crossmodal", "hinton2015", "romero2015"),
