@@ -4,7 +4,7 @@
 
 Each drawn training is made by itself, with the teacher that it needs, in a folder results/repeat… of its own.
 Writes the table in docs/study.md: whether the weights are the same bits, and how far scores of single cases differ. On
-another kind of processor sums are rounded differently: a repeat is then as far away as a training with another seed.
+another kind of processor sums are rounded differently: a repeat may then be as far away as another seed.
 """
 
 import json

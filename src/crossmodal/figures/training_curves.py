@@ -155,13 +155,11 @@ def draw_panel(axes, lines: list[dict], kind: str) -> None:
 def caption(lines: list[dict], given: str, grouped: bool) -> str:
     terms = [f"{method_label(x['method'])}: {x['term']}" for x in lines if x["kind"] == "distillation"]
     runs = sorted({x["table"].shape[1] for x in lines})
-    number_of = f"{runs[0]} to {runs[-1]}" if len(runs) > 1 else runs[0]
+    over = f"{runs[0]} to {runs[-1]}" if len(runs) > 1 else runs[0]
+    several = runs[-1] > 1
     sentences = {
         f"Loss terms during training for {given}.": True,
-        f"Lines are means over {number_of} runs (seeds and folds), bands reach from the lowest to the highest.": runs[
-            -1
-        ]
-        > 1,
+        f"Lines are means over {over} runs (seeds and folds), bands reach from the lowest to the highest.": several,
         "Each column of panels has the methods of the legend's column below it.": grouped,
         "nnU-Net's segmentation loss is cross-entropy minus Dice, so it may fall below 0.": True,
         f"Distillation terms are divided by their first value: {enumerate_words(terms)}.": bool(terms),
