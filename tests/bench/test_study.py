@@ -14,8 +14,10 @@ import study_weights
 import yaml
 
 from crossmodal.evaluate.per_case import held_out, read_per_case
+from crossmodal.evaluate.shards import ABOUT, SHARDS
 from crossmodal.experiment.config import resolve
 from crossmodal.experiment.recipe import load
+from crossmodal.files import write_json
 from tests.conftest import REPOSITORY
 from tests.evaluate.per_case_maker import rows, stack
 
@@ -134,15 +136,21 @@ def test_a_control_differs_from_its_method_in_its_teacher_alone(monkeypatch: pyt
     assert Path(config.methods_folder).is_dir()
 
 
-def test_each_variant_of_barlow_twins_changes_one_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def barlow_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict]:
+    """The configs that study_barlow.py runs, where its shards may be written; each run is as if stopped."""
     monkeypatch.setattr(study_barlow, "REPOSITORY", tmp_path)
-    asked = []
-    monkeypatch.setattr(study_barlow, "run", lambda config, cores, target: asked.append((config, target)) or 1)
-    with pytest.raises(SystemExit, match="the same command goes on"):
-        study_barlow.main()
-    ((config, target),) = asked
-    assert target == f"results/{config['experiment']}/tables/comparisons.csv"
     monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(study_barlow, "run", lambda config, cores, *targets: asked.append(config) or 1)
+    return asked
+
+
+def test_each_variant_of_barlow_twins_changes_one_choice(barlow_asked: list[dict]) -> None:
+    with pytest.raises(SystemExit, match="the same command goes on"):
+        study_barlow.main(1)
+    (config,) = barlow_asked
+    assert config["seeds"] == [1] and config["methods"] == ["student", *study_barlow.VARIANTS]
     recipes = resolve(config).recipes
     ours = load("choi2023").training_fields()
     for name in study_barlow.VARIANTS:
@@ -151,6 +159,22 @@ def test_each_variant_of_barlow_twins_changes_one_choice(monkeypatch: pytest.Mon
         assert changed == {"bt": [], "bt-stop-gradient": ["stop_gradient"], "bt-frozen": ["teacher"]}.get(
             name, ["distill"]
         )
+
+
+def test_barlow_twins_trains_what_no_shard_has(barlow_asked: list[dict], tmp_path: Path) -> None:
+    for name, methods, seed in (("seed0-1", ["student", "bt"], 0), ("seed1-1", ["bt-frozen"], 1)):
+        write_json(
+            tmp_path / study_barlow.INTO / SHARDS / name / ABOUT, {"config": {"methods": methods, "seeds": [seed]}}
+        )
+    study_barlow.main(0, only="bt,student")
+    for given, wanted in (("bt-frozen,bt", ["bt-frozen"]), ("", study_barlow.METHODS[2:])):
+        with pytest.raises(SystemExit, match="the same command goes on"):
+            study_barlow.main(0, only=given)
+        assert barlow_asked.pop()["methods"] == wanted
+    assert not barlow_asked and not (tmp_path / study_barlow.INTO / "config.yaml").exists()
+    for seed, only in ((3, ""), (0, "bt-other")):
+        with pytest.raises(SystemExit, match="seeds are"):
+            study_barlow.main(seed, only=only)
 
 
 def test_barlow_twins_table_has_a_row_for_each_variant_and_a_column_for_each_region() -> None:
