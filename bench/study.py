@@ -89,7 +89,6 @@ def make_site_b() -> None:
 def gather() -> None:
     """Make all tables from the shards and controls that are there."""
     command("crossmodal", "merge", str(INTO))
-    call("study_controls.py", "add", "--into", str(INTO))
     command("crossmodal", "tables", str(INTO))
     call("study_primary.py", str(INTO))
     call("study_page.py", str(INTO))

@@ -10,14 +10,13 @@ docs/study.md has them:
 - student_2000_steps, the same: `student` trained twice as long;
 - student_with_logits, on T1: a network that is given the teacher's output for WT, TC and ET as further channels.
 
-Scores of each case go into INTO/controls/<run>-<control>.csv.gz; a control that is there is not trained.
+Scores of each case go into INTO/controls/<run>-<control>.csv.gz, from where `crossmodal merge` takes them as methods of
+the experiment; a control that is there is not trained.
 
     python bench/study_controls.py patients results/seed0 --into results/reference_study --name seed0-1
-    python bench/study_controls.py add --into results/reference_study
 
 `patients` writes Dice of every network of a run in real patients, where `real_patients.py` finds some, into
-INTO/patients/<name>.csv. `add` puts the controls into INTO/tables/per_case.csv, after `crossmodal merge`, so that
-`crossmodal tables` has them as methods.
+INTO/patients/<name>.csv.
 """
 
 import shutil
@@ -217,16 +216,6 @@ def segment_patients(experiment: Path, into: Path = INTO, name: str = "") -> Non
     else:
         (into / "patients").mkdir(parents=True, exist_ok=True)
         write_table(real_patients(Run(experiment)), into / "patients" / f"{name or experiment.name}.csv", digits=4)
-
-
-@app.command()
-def add(into: Path = INTO) -> None:
-    """Put the rows of all controls into the experiment's per_case.csv."""
-    path = into / "tables" / "per_case.csv"
-    parts = [pd.read_csv(one, dtype=str) for one in sorted((into / "controls").glob("*.csv.gz"))]
-    table = pd.read_csv(path, dtype=str)
-    table = table[~table["method"].isin(CONTROLS)]
-    write_table(pd.concat([table, *parts]), path)
 
 
 if __name__ == "__main__":

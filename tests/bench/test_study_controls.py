@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import study_controls
 import torch
@@ -82,16 +81,3 @@ def test_a_student_is_given_the_teacher_s_outputs(run: study_controls.Run) -> No
         brain = volumes["t1"] != 0
         assert brain.any() and (image[~brain] == 0).all()
         np.testing.assert_allclose(image[brain], 1 + 10_000 * output[brain], atol=1)
-
-
-def test_controls_are_methods_of_the_table(run: study_controls.Run, tmp_path: Path) -> None:
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "controls").mkdir()
-    rows = study_controls.two_students(run, 0)
-    rows.to_csv(tmp_path / "controls" / "seed0.csv.gz", index=False)
-    of_run = rows.assign(method="student")
-    of_run.to_csv(tmp_path / "tables" / "per_case.csv", index=False)
-    for _ in range(2):  # a second time adds nothing
-        study_controls.add(tmp_path)
-        table = pd.read_csv(tmp_path / "tables" / "per_case.csv")
-        assert list(table["method"].value_counts().sort_index().items()) == [("student", 3), ("two_students", 3)]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from crossmodal.errors import UserError
-from crossmodal.evaluate.shards import merge, save
+from crossmodal.evaluate.shards import CONTROLS, merge, save
 from crossmodal.experiment.recipe import load
 from tests.conftest import TINY_BUDGET, copy_workflow
 
@@ -62,6 +62,22 @@ def test_merged_shards_are_the_tables_of_one_run(runs: Path) -> None:
         assert kept >= {path.name for path in (runs / "t" / folder).iterdir() if path.suffix == ".npz"}
     configs = [yaml.safe_load((runs / name / "config.yaml").read_text()) for name in ("whole", "t")]
     assert configs[0] == configs[1] | {"experiment": "whole"} and configs[0]["seeds"] == [0, 1]
+
+
+def test_networks_of_no_recipe_are_methods_of_the_table(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "whole" / "shards", tmp_path / "shards")
+    merge(tmp_path)
+    table = pd.read_csv(tmp_path / "tables/per_case.csv", dtype=str, keep_default_na=False)
+    control = table.assign(method="more_steps")
+    (tmp_path / CONTROLS).mkdir()
+    control.to_csv(tmp_path / CONTROLS / "seed0.csv.gz", index=False)
+    for _ in range(2):  # a second time adds nothing
+        assert merge(tmp_path) == []
+        again = pd.read_csv(tmp_path / "tables/per_case.csv", dtype=str, keep_default_na=False)
+        assert again.equals(pd.concat([table, control], ignore_index=True))
+    table.to_csv(tmp_path / CONTROLS / "seed1.csv.gz", index=False)
+    with pytest.raises(UserError, match=r"seed1\.csv\.gz: has scores of student"):
+        merge(tmp_path)
 
 
 def test_a_shard_is_the_same_bytes_again(runs: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A shard is a folder with the scores of some trainings (per_case.csv.gz), their loss curves (curves.csv.gz), and in
 shard.json all that must be equal for shards to belong to one experiment. `merge` makes the tables of all of them.
 A shard scores the methods of its run's config. A teacher that is not one of them may be trained in several shards.
+Networks that no recipe trains stand beside the shards: controls/*.csv.gz, tables like per_case.csv.
 """
 
 import gzip
@@ -27,6 +28,7 @@ from crossmodal.experiment.runs import predictions, trainings
 from crossmodal.files import atomic_path, sha256_of, write_json, write_yaml
 
 SHARDS, SCORES, CURVES, ABOUT = "shards", "per_case.csv.gz", "curves.csv.gz", "shard.json"
+CONTROLS = "controls"
 OF_PREDICTION = ["cohort", "method", "modalities", "seed", "fold"]
 OF_TRAINING = ["method", "modalities", "seed", "fold"]
 
@@ -74,6 +76,8 @@ def save(experiment: Path, into: Path, name: str) -> Path:
 def merge(experiment: Path) -> list[str]:
     """Make config.yaml, versions.json, per_case.csv, cost.csv and figure_data/ of an experiment from its shards.
 
+    Scores in controls/ come last in per_case.csv, as methods of their own.
+
     Args:
         experiment: the folder that has shards/.
 
@@ -81,7 +85,7 @@ def merge(experiment: Path) -> list[str]:
         A line for each prediction that a shard's config asks for and the shard lacks.
 
     Raises:
-        UserError: there is no shard, one is damaged, or they do not belong together.
+        UserError: there is no shard, one is damaged, they do not belong together, or a control has a recipe's name.
     """
     shards = _read_all(experiment)
     if not shards:
@@ -94,7 +98,7 @@ def merge(experiment: Path) -> list[str]:
     config = _of_all(configs).replaced(experiment=experiment.name)
     tables = [_read(folder / SCORES) for folder, _ in shards]
     notes = [note for one, table in zip(configs, tables, strict=True) for note in _notes(one, table)]
-    per_case = pd.concat(tables, ignore_index=True)
+    per_case = pd.concat([*tables, *_controls(experiment, config.methods)], ignore_index=True)
     order = {_key(one, OF_PREDICTION): number for number, one in enumerate(predictions(config))}
     keys = [order.get(key, len(order)) for key in per_case[OF_PREDICTION].itertuples(index=False, name=None)]
     per_case = per_case.iloc[pd.Series(keys).argsort(kind="stable")]
@@ -158,6 +162,18 @@ def _kept(shards: list[tuple[Path, dict[str, Any]]]) -> dict[Path, list[str]]:
     places = {path: folder for folder, about in reversed(shards) for path in about["trainings"]}
     places |= {path: folder for folder, about in shards for path in _scored(about)}
     return {folder: [path for path in about["trainings"] if places[path] == folder] for folder, about in shards}
+
+
+def _controls(experiment: Path, methods: list[str]) -> list[pd.DataFrame]:
+    """The scores of networks that are no recipe's; one that has a method's name is refused."""
+    tables = []
+    for path in sorted((experiment / CONTROLS).glob("*.csv.gz")):
+        table = _read(path)
+        both = sorted(set(table["method"]) & set(methods))
+        if both:
+            raise UserError(f"{path}: has scores of {both[0]}, which is a method of the shards: rename one of the two")
+        tables.append(table)
+    return tables
 
 
 def _curves(folder: Path, kept: list[str]) -> pd.DataFrame:
