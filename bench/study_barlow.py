@@ -69,12 +69,17 @@ def there() -> set[tuple[str, int]]:
     return {(method, seed) for config in configs for method in config["methods"] for seed in config["seeds"]}
 
 
-def train(seed: int, names: list[str], cores: int) -> None:
-    """Train and score some variants, and add them as a shard."""
+def config_of(seed: int, names: list[str]) -> dict:
+    """The config that trains some variants with a seed; their recipes are written for it."""
     for name, recipe in recipes().items():
         write_yaml(REPOSITORY / PLACE / "methods" / f"{name}.yaml", recipe)
     methods = {"methods": names, "methods_folder": str(PLACE / "methods")}
-    config = TRIALS | methods | {"experiment": f"barlow{seed}", "subsets": [SUBSET], "seeds": [seed]}
+    return TRIALS | methods | {"experiment": f"barlow{seed}", "subsets": [SUBSET], "seeds": [seed]}
+
+
+def train(seed: int, names: list[str], cores: int) -> None:
+    """Train and score some variants, and add them as a shard."""
+    config = config_of(seed, names)
     place = f"results/{config['experiment']}"
     if run(config, cores, *(f"{place}/{file}" for file in RESULTS)):
         raise SystemExit("see above; the same command goes on")

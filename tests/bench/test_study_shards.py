@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import study
+import study_barlow
 from study_controls import INTO
 
 from crossmodal.errors import UserError
@@ -40,6 +41,19 @@ def test_a_shard_is_of_the_config_that_the_study_has_today(folder: Path, monkeyp
     found = without_words(about(folder)["config"])
     for key in (*FIXED, "methods", "subsets", "seeds", "recipes"):
         assert found[key] == wanted[key], key
+
+
+def test_the_shards_of_the_ablation_are_of_its_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(study_barlow, "REPOSITORY", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for folder in (REPOSITORY / study_barlow.INTO / shards.SHARDS).iterdir():
+        found = without_words(about(folder)["config"])
+        config = study_barlow.config_of(found["seeds"][0], found["methods"])
+        wanted = without_words(json.loads(json.dumps(resolve(config).plain())))
+        for key in (*FIXED, "methods", "subsets", "recipes"):
+            assert found[key] == wanted[key], (folder.name, key)
+    shutil.copytree(REPOSITORY / study_barlow.INTO / shards.SHARDS, tmp_path / shards.SHARDS)
+    assert shards.merge(tmp_path) == []
 
 
 def test_the_shards_are_of_one_experiment_and_complete(study_copy: Path) -> None:
