@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from crossmodal import figures
 from crossmodal.cli import app
 from crossmodal.errors import UserError
+from crossmodal.evaluate.results import Results
 from crossmodal.report.readme import write_readme
 from crossmodal.wording import estimate
 
@@ -39,6 +40,33 @@ def test_what_stands_between_the_markers_is_replaced(drawn, readme):
     assert "no gain is claimed" not in text
     write_readme(drawn, readme, picture)
     assert (readme.read_text(), picture.read_bytes()) == (text, image), "again changes nothing"
+
+
+def test_methods_can_be_chosen(drawn, readme):
+    write_readme(drawn, readme, readme.parent / "picture.png", ["teacher", "hinton2015", "student"])
+    text = readme.read_text()
+    names = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    assert names[2:] == ["| Student alone", "| Hinton 2015", "| Teacher"]
+    assert "Shown are 3 of 5 methods." in text and "Choi 2023" not in text
+
+
+@pytest.mark.parametrize("methods", [["student", "choi"], ["choi"]])
+def test_a_method_that_is_not_there_is_refused(drawn, readme, methods):
+    before = readme.read_text()
+    with pytest.raises(UserError, match=r"no scores of choi; .* are student, choi2023, hinton2015, big_teacher and"):
+        write_readme(drawn, readme, readme.parent / "picture.png", methods)
+    assert readme.read_text() == before and not (readme.parent / "picture.png").exists()
+
+
+def test_seeds_are_counted_where_methods_have_not_the_same(experiment, readme):
+    write_readme(experiment, readme, readme.parent / "picture.png")
+    count = len(Results(experiment).config.seeds)
+    assert f"; {count} seeds, " in readme.read_text()
+    path = experiment / "tables" / "per_case.csv"
+    scores = pd.read_csv(path)
+    scores[(scores.method != "hinton2015") | (scores.seed == scores.seed.min())].to_csv(path, index=False)
+    write_readme(experiment, readme, readme.parent / "picture.png")
+    assert f"; 1 to {count} seeds of a method, " in readme.read_text()
 
 
 def test_a_readme_without_markers_is_left_alone(drawn, tmp_path):

@@ -183,8 +183,9 @@ def readme(
     directory: Annotated[Path, typer.Argument(help="Experiment that the README shows: config.yaml and tables/.")],
     readme: Annotated[Path, typer.Option(help="Markdown file with the markers results:start and results:end.")],
     picture: Annotated[Path, typer.Option(help="PNG to write.")],
+    methods: Annotated[str, typer.Option(help="Methods that are shown, with commas between; all by default.")] = "",
 ) -> None:
     """Rewrite the README's picture and table from an experiment's tables."""
     from crossmodal.report.readme import write_readme
 
-    write_readme(directory, readme, picture)
+    write_readme(directory, readme, picture, methods.split(",") if methods else ())

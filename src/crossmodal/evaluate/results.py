@@ -51,13 +51,15 @@ class Results:
 
     Args:
         folder: results/<experiment>, with config.yaml, tables/ and figure_data/.
+        only: methods that are shown, where an experiment has more; all by default.
 
     Raises:
         UserError: the folder or its config.yaml is missing, or the config is wrong.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, only: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
+        self.only = tuple(only)
         self.config: Resolved = read_resolved(self.folder / "config.yaml")
         self.is_phantom = self.config.is_phantom  # a phantom result is never shown as a clinical one
         self.name = self.config.experiment or self.folder.name
@@ -181,8 +183,8 @@ class Results:
 
     @cached_property
     def roles(self) -> Roles:
-        """Student alone, compared methods and upper bounds among the scored methods."""
-        present = list(self.summary.method.unique())
+        """Student alone, compared methods and upper bounds among the scored methods, as far as they are shown."""
+        present = [method for method in self.summary.method.unique() if method in self.only or not self.only]
         return Roles([*(m for m in self.config.methods if m in present), *present], self.config.recipes)
 
     @property
@@ -193,7 +195,8 @@ class Results:
     @property
     def unscored_methods(self) -> list[str]:
         """Methods of the config without a single row: they failed or have not run yet."""
-        return [method for method in self.config.methods if method not in self.methods]
+        asked = self.only or self.config.methods
+        return [method for method in asked if method not in self.methods]
 
     @cached_property
     def subsets(self) -> list[str]:

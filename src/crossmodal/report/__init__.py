@@ -43,7 +43,7 @@ def write_report(folder: str | Path, out: str | Path) -> Path:
         figures=load_figures(results.folder / "figures"),
         tables=tables.result_tables(results),
         cost_tables=tables.cost_tables(results),
-        methods=[facts.data(results.config), facts.training_setup(results.config), facts.EVALUATION],
+        methods=[facts.data(results.config), facts.training_setup(results), facts.EVALUATION],
         recipes=facts.recipes(results.config),
         limits=sections.limits(results),
         citations=sections.citations(results),

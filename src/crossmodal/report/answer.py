@@ -156,7 +156,7 @@ def made_by(results: Results) -> list[tuple[str, str]]:
         ("Tested on", tested(results)),
         ("Budget", f"{config.budget}: {training(budget)}{about}"),
         ("Network", network(config)),
-        ("Seeds, folds", f"{seeds(config)} ({', '.join(map(str, config.seeds))}), {folds(config)}"),
+        ("Seeds, folds", f"{seeds(results)} ({', '.join(map(str, config.seeds))}), {folds(config)}"),
         ("Versions", versions or "not recorded"),
     ]
     if lock := config.cohort_lock:

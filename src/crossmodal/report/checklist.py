@@ -120,7 +120,7 @@ def _about_the_run(results: Results) -> dict[str, str]:
         else f"95% intervals and p over {results.unit}s and trainings, corrected after Holm; equivalence within "
         f"±{config.margin:g} Dice."
     )
-    varied = (facts.seeds(config), facts.folds(config), plural(len(config.subsets), "subset") + " of the sequences")
+    varied = (facts.seeds(results), facts.folds(config), plural(len(config.subsets), "subset") + " of the sequences")
     version = results.versions.get("crossmodal", "")
     made = "The phantom is made by the code." if results.is_phantom else "Images are not passed on with the results."
     return {
@@ -129,7 +129,7 @@ def _about_the_run(results: Results) -> dict[str, str]:
         "network": facts.network(config),
         "methods": enumerate_words([method_label(method) for method in config.methods]),
         "versions": ", ".join(f"{name} {version}" for name, version in results.versions.items()) or "Not recorded",
-        "training": facts.training_setup(config),
+        "training": facts.training_setup(results),
         "trainings": plural(len(trainings), "training"),
         "choices": f" Settings of our choice are named in the recipe of {enumerate_words(chosen)}." if chosen else "",
         "averaged": "averaged over mirrored inputs" if config.budget_settings.mirroring else "from one forward pass",

@@ -3,6 +3,9 @@
 Computed from what was resolved, the methods section cannot say what was not run.
 """
 
+from contextlib import suppress
+
+from crossmodal.evaluate.results import MissingDataError, Results
 from crossmodal.experiment.budget import Budget
 from crossmodal.experiment.config import Resolved
 from crossmodal.experiment.initial import SHIPPED
@@ -47,9 +50,12 @@ def folds(config: Resolved) -> str:
     return f"{plural(len(config.folds), 'fold')} of {config.split.folds}"
 
 
-def seeds(config: Resolved) -> str:
-    """How many seeds were trained."""
-    return plural(len(config.seeds), "seed")
+def seeds(results: Results) -> str:
+    """How many seeds were trained: of all methods, or from the fewest to the most of one."""
+    counts = [len(results.config.seeds)]
+    with suppress(MissingDataError):  # nothing is scored yet
+        counts = sorted(results.scores.groupby("method").seed.nunique())
+    return plural(counts[0], "seed") if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]} seeds of a method"
 
 
 def describe(recipe: Recipe) -> str:
@@ -104,15 +110,16 @@ def data(config: Resolved) -> str:
     return f"{text}Students were given {given}."
 
 
-def training_setup(config: Resolved) -> str:
+def training_setup(results: Results) -> str:
     """Backbone, budget, seeds."""
+    config = results.config
     budget = config.budget_settings
     batches = f" with batches of {budget.batch_size}" if budget.batch_size else ""
     return (
-        f"All methods use {network(config)}. Each network was trained for {training(budget)}{batches}, {seeds(config)} "
-        f"and {folds(config)}. Preprocessing, augmentation, optimiser and the segmentation loss with deep supervision "
-        "are nnU-Net's own; one preprocessed dataset of four channels serves all subsets, and every method sees the "
-        "same random batches."
+        f"All methods use {network(config)}. Each network was trained for {training(budget)}{batches}, "
+        f"{seeds(results)} and {folds(config)}. Preprocessing, augmentation, optimiser and the segmentation loss with "
+        "deep supervision are nnU-Net's own; one preprocessed dataset of four channels serves all subsets, "
+        "and every method sees the same random batches."
     )
 
 

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from crossmodal.domain import REGIONS
@@ -13,24 +15,30 @@ from crossmodal.evaluate.trainings import FEWEST
 from crossmodal.figures import draw_one
 from crossmodal.files import atomic_path, replace_between
 from crossmodal.report.facts import folds, network, seeds, training
-from crossmodal.wording import estimate, method_label, modalities_label, plural
+from crossmodal.wording import enumerate_words, estimate, method_label, modalities_label, plural
 
 MARKER = "results"
 FIGURE = "dice_by_method"
 
 
-def write_readme(folder: str | Path, readme: str | Path, picture: str | Path) -> None:
+def write_readme(folder: str | Path, readme: str | Path, picture: str | Path, methods: Sequence[str] = ()) -> None:
     """Draw the picture and rewrite what stands between the two markers of the README.
 
     Args:
         folder: results/<experiment>, with config.yaml and tables/.
         readme: a Markdown file with the lines `<!-- results:start -->` and `<!-- results:end -->`.
         picture: the PNG to write; the README refers to it relative to its own folder.
+        methods: those that are shown; all by default.
 
     Raises:
-        UserError: the README or one of its markers is missing, or the figure cannot be drawn.
+        UserError: the README or one of its markers is missing, the figure cannot be drawn, or a method has no scores.
     """
-    readme, picture, results = Path(readme), Path(picture), Results(folder)
+    readme, picture, results = Path(readme), Path(picture), Results(folder, only=methods)
+    with suppress(MissingDataError):  # without a summary nothing is drawn, which says why
+        scored = Results(folder).methods
+        if unknown := [method for method in methods if method not in scored]:
+            can_be = enumerate_words(scored)
+            raise UserError(f"{folder}: has no scores of {unknown[0]}; methods that can be shown are {can_be}")
     with tempfile.TemporaryDirectory() as scratch:
         entry = draw_one(results, Path(scratch), FIGURE)
         if entry["note"]:
@@ -47,14 +55,20 @@ def block(results: Results, image: str) -> str:
     made_by = (
         f"`{results.name}`: {plural(results.count(), f'held-out {results.unit}')} of {results.cohort}, "
         f"budget `{config.budget}` ({training(config.budget_settings)}), {network(config)}; "
-        f"{seeds(config)}, {folds(config)}. Mean Dice and gain over the student alone, with 95% intervals over "
-        f"{results.unit}s and trainings; *: over {results.unit}s alone. {claim(results)}"
+        f"{seeds(results)}, {folds(config)}. Mean Dice and gain over the student alone, with 95% intervals over "
+        f"{results.unit}s and trainings; *: over {results.unit}s alone. {shown(results)}{claim(results)}"
     )
     phantom = "**Phantom run: simulated images, no patients.** " if results.is_phantom else ""
     heads = ["Method", "Given", *REGIONS, *(f"Gain {region}" for region in REGIONS)]
     lines = [heads, ["---"] * 2 + ["---:"] * (len(heads) - 2), *rows(results)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"\n{image}\n\n{phantom}{made_by}\n\n{table}\n\n"
+    return f"\n{image}\n\n{phantom}{made_by.rstrip()}\n\n{table}\n\n"
+
+
+def shown(results: Results) -> str:
+    """How many of the methods are shown, where they are not all."""
+    count = results.summary.method.nunique()
+    return f"Shown are {len(results.methods)} of {count} methods. " if len(results.methods) < count else ""
 
 
 def claim(results: Results) -> str:
