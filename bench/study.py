@@ -53,6 +53,11 @@ def part_config(seed: int, *numbers: int) -> dict:
     return study | {"experiment": f"seed{seed}", "seeds": [seed], "methods": methods, "overrides": overrides}
 
 
+def controls_config(seed: int) -> dict:
+    """The config of the networks of a seed's first part that its controls need; none of them has an override."""
+    return part_config(seed, 1) | {"methods": ["teacher", "student", "student_again"], "overrides": {}}
+
+
 def train_part(seed: int, numbers: tuple[int, ...], cores: int) -> None:
     """Train and score some parts, as far as they are not there; keep them as a shard with a table of real patients."""
     config, name = part_config(seed, *numbers), f"seed{seed}-{'+'.join(map(str, numbers))}"
@@ -70,7 +75,7 @@ def train_controls(seed: int, cores: int) -> None:
     missing = [one for one in CONTROLS if not (REPOSITORY / INTO / "controls" / f"seed{seed}-{one}.csv.gz").is_file()]
     if not missing:
         return
-    config = part_config(seed, 1) | {"methods": ["teacher", "student", "student_again"]}
+    config = controls_config(seed)
     place = f"results/{config['experiment']}"
     if run(config, cores, f"{place}/tables/per_case.csv"):  # on another machine these are trained again
         raise SystemExit("see above; the same command goes on")

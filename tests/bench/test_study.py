@@ -185,6 +185,15 @@ def test_barlow_twins_table_has_a_row_for_each_variant_and_a_column_for_each_reg
     assert all(line.count("+0.010 (−0.020 to +0.040)") == 2 for line in lines[2:]), lines[2]
 
 
+def test_the_networks_of_the_controls_are_those_of_the_first_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    configs = study.controls_config(2), study.part_config(2, 1)
+    needed, part = (resolve(config, check_paths=False) for config in configs)
+    assert needed.methods == ["teacher", "student", "student_again"]
+    assert {one: part.recipes[one] for one in needed.methods} == needed.recipes
+    assert needed == part.replaced(methods=needed.methods, recipes=needed.recipes, overrides=needed.overrides)
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_parts_of_a_seed_are_the_study(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.chdir(REPOSITORY)
