@@ -54,7 +54,7 @@ def seeds(results: Results) -> str:
     """How many seeds were trained: of all methods, or from the fewest to the most of one."""
     counts = [len(results.config.seeds)]
     with suppress(MissingDataError):  # nothing is scored yet
-        counts = sorted(results.scores.groupby("method").seed.nunique())
+        counts = sorted(results.scores.groupby("method").seed.nunique()) or counts
     return plural(counts[0], "seed") if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]} seeds of a method"
 
 
