@@ -99,6 +99,13 @@ def test_beyond_three_subsets_a_tick_is_a_trainings_mean_over_them(tmp_path):
     )
 
 
+def test_beyond_three_subsets_a_seed_that_lacks_one_has_no_tick(tmp_path):
+    results = Results(build(tmp_path, methods=METHODS[:3], subsets=("t1", "t2", "flair", SUBSET)))
+    fewer = changed(results, tmp_path, "per_case", lambda t: t.query("seed < 2 or modalities != 't1'"))
+    drawn, kept = (ticks(gain_over_student.draw(one).figure.axes[0])[0].get_xdata() for one in (results, fewer))
+    assert len(drawn) == 3 and len(kept) == 2, "a mean over fewer subsets is no mean over them"
+
+
 def test_folds_are_compared_on_their_own_patients(tmp_path):
     """Patient A is easy and in fold 0, B is hard and in fold 1: a gain of 0.1 and 0.2, whatever the other's Dice."""
     folder = build(tmp_path, methods=("student", "choi2023"), seeds=(0,))

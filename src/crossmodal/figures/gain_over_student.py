@@ -57,7 +57,7 @@ def draw(results: Results) -> Drawing:
             axes.tick_params(axis="y", labelleft=False)
         if j == 2 or not stacked:
             axes.set_xlabel("Gain in Dice over the student alone")
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=4, steps=[1, 2, 4, 5, 10])  # 2.5 needs longer numbers
     legend_below(figure, handles, columns)
     return Drawing(figure, caption(results, table, many), alt(table, rows))
 
@@ -95,12 +95,13 @@ def draw_subset(axes, results: Results, mine: pd.DataFrame, y: float, in_words: 
 
 
 def draw_spread(axes, results: Results, mine: pd.DataFrame, y: float, in_words: bool) -> str:
-    """A row of one method on all subsets: a marker for each, their mean, and that of each training."""
+    """A row of one method on its subsets: a marker for each, their mean, and that of each training of all of them."""
     colour, marker = look(mine.method.iloc[0])
     for row in mine.itertuples():
         axes.plot(row.dice_gain, y + 0.24, marker, color=colour, ms=3, mew=0.6, zorder=3, **fill(row.finding))
     trainings = [results.gains_of_trainings(row.method, row.modalities, [row.region]) for row in mine.itertuples()]
-    intervals.draw_trainings(axes, pd.concat(trainings, axis=1).mean(axis=1), y - 0.12, color=colour)
+    of_all_subsets = pd.concat(trainings, axis=1).dropna().mean(axis=1)
+    intervals.draw_trainings(axes, of_all_subsets, y - 0.12, color=colour)
     axes.plot(mine.dice_gain.mean(), y - 0.12, "|", color=INK, ms=9, mew=1.6, zorder=2)
     return number(mine.dice_gain.mean(), sign=True)
 
@@ -138,9 +139,11 @@ def caption(results: Results, table: pd.DataFrame, many: bool) -> str:
         "trainings of the method, each against the mean of the student's. "
     )
     if many:
+        fewest, most = table.groupby("method").modalities.nunique().agg(["min", "max"])
+        count = f"{most}" if fewest == most else f"{fewest} to {most}"
         text += (
-            f"Markers are the {len(results.subsets)} modality subsets, thick lines their mean, of which nothing is "
-            "claimed; a tick is the mean over subsets too."
+            f"Markers are the modality subsets of a method ({count}), thick lines their mean, of which nothing "
+            "is claimed; a tick is the mean over subsets too, of a seed that all of them were trained with."
         )
     else:
         given = enumerate_words([modalities_label(s) for s in results.shown_subsets])
