@@ -1,14 +1,17 @@
 """The tables of docs/study.md: each number is what the rows say, in the right cell."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import study_cost
 import study_page
 
 from crossmodal.domain import ALL, REGIONS, all_subsets
-from tests.conftest import REPOSITORY
+from crossmodal.files import write_yaml
+from tests.conftest import REPOSITORY, TINY_BUDGET
 from tests.evaluate.per_case_maker import rows, stack
 
 GAINS = {"student": 0.0, "choi2023": 0.02, "hinton2015": -0.03}
@@ -69,19 +72,47 @@ def test_the_gap_is_that_to_the_student_at_site_a() -> None:
         for b, r, g in gains
     ]
     elsewhere = [row | {"cohort": "phantom-b", "dice_gain": 0.08} for row in found]
+    with_t1 = [row | {"modalities": "t1"} for row in found]
     means = [
         {"cohort": cohort, "method": method, "modalities": subset, "region": region, "dice_mean": mean + place}
         for place, cohort in enumerate(("phantom-a", "phantom-b"))
         for method, subset, means in (
             ("student", "t1ce+flair", (0.7, 0.6, 0.5)),
-            ("student", "t1", (0.1, 0.1, 0.1)),
+            ("student", "t1", (0.75, 0.7, 0.2)),
             ("teacher", ALL, (0.8, 0.7, 0.7)),
         )
         for region, mean in zip(REGIONS, means, strict=True)
     ]
-    table = study_page.gap(pd.DataFrame(found + elsewhere), pd.DataFrame(means))
-    assert "| WT, gap 0.100 | TC, gap 0.100 | ET, gap 0.200 |" in table
-    assert cells(table, "`choi2023`") == ["50% (30% to 80%)", "25% (5% to 55%)", "−25% (−35% to −10%)"]
+    table = study_page.gap(pd.DataFrame(found + elsewhere + with_t1), pd.DataFrame(means))
+    assert cells(table, "T1ce + FLAIR", "the gap in Dice") == ["0.100", "0.100", "0.200"]
+    expected = ["50% (30% to 80%)", "25% (5% to 55%)", "−25% (−35% to −10%)"]
+    assert cells(table, "T1ce + FLAIR", "`choi2023`") == expected
+    assert cells(table, "T1", "`choi2023`") == ["100% (60% to 160%)", "no gap", "−10% (−14% to −4%)"]
+
+
+def test_a_method_costs_what_it_and_its_teacher_take(per_case: pd.DataFrame) -> None:
+    ratios = {"teacher": 1.1, "student": 1.0, "choi2023": 2.0, "hinton2015": 1.3, "hu2020": 9.0}
+    table = study_page.cost(per_case, pd.DataFrame(ratios.items(), columns=["method", "ratio"]))
+    assert [cell[:6] for cell in cells(table, "`choi2023`")] == ["2.00", "2.00", "+0.040"]
+    assert [cell[:6] for cell in cells(table, "`hinton2015`")] == ["1.30", "2.40", "−0.060"]
+    assert "hu2020" not in table and "student" not in table
+
+
+@pytest.mark.slow
+def test_costs_are_measured_in_one_run(tiny_dataset: Path, tmp_path: Path) -> None:
+    budget = tmp_path / "budget.yaml"
+    write_yaml(budget, TINY_BUDGET)
+    student, taught = study_cost.measured(tiny_dataset, tmp_path, str(budget), ("student", "hinton2015"), 2, warm_up=1)
+    assert (student["method"], student["ratio"], student["spread"]) == ("student", 1, 0)
+    assert taught["method"] == "hinton2015" and taught["n"] == 2 and taught["ratio"] > 0
+
+
+def test_every_method_of_the_study_has_a_cost() -> None:
+    """Those whose names say that they only have other weights, or another teacher of the same size, do not need one."""
+    others = {"student_again", *(name for name in study_page.in_study() if name.endswith(("_own", "_same")))}
+    measured = set(pd.read_csv(study_cost.TABLE)["method"])
+    assert set(study_page.in_study()) - others <= measured | set(study_page.AS_OFTEN) | {"student_with_logits"}
+    assert np.isfinite(pd.read_csv(study_cost.TABLE)["ratio"]).all()
 
 
 def test_methods_stand_in_the_configs_order_and_controls_behind() -> None:

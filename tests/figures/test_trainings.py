@@ -184,6 +184,13 @@ def test_the_bar_of_cost_against_gain_is_the_interval_of_the_mean_over_regions(t
     assert low < high and not over_trainings
 
 
+def test_times_of_shards_are_said_to_be_of_several_runs(two, tmp_path):
+    assert cost_vs_gain.draw(two).caption.count("cpu in this run.") == 1
+    merged = changed(two, tmp_path, "cost", lambda table: table)
+    (merged.folder / "shards").mkdir()
+    assert "cpu in several runs, which may have been on different machines." in cost_vs_gain.draw(merged).caption
+
+
 def test_one_point_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "FIGURES", ("cost_vs_gain",))
     folder = build(tmp_path, methods=METHODS[:3])

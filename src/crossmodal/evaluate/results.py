@@ -12,6 +12,7 @@ from crossmodal.domain import REGIONS
 from crossmodal.errors import UserError
 from crossmodal.evaluate.blocks import by_training
 from crossmodal.evaluate.per_case import held_out, patients, read_per_case
+from crossmodal.evaluate.shards import SHARDS
 from crossmodal.evaluate.statistics import DIGITS
 from crossmodal.experiment.config import Resolved, read_resolved
 from crossmodal.experiment.runs import STUDENT, Roles
@@ -64,6 +65,12 @@ class Results:
         self.is_phantom = self.config.is_phantom  # a phantom result is never shown as a clinical one
         self.name = self.config.experiment or self.folder.name
         self.unit = "phantom" if self.is_phantom else "patient"
+
+    @cached_property
+    def timed_in(self) -> str:
+        """Where cost.csv was measured, in words: shards may come from several machines."""
+        several = (self.folder / SHARDS).is_dir()
+        return "several runs, which may have been on different machines" if several else "this run"
 
     @cached_property
     def versions(self) -> dict[str, str]:

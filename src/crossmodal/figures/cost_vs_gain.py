@@ -125,7 +125,7 @@ def caption(results: Results, points: pd.DataFrame) -> str:
         f"Training time of each method over that of the student alone, and its gain in Dice over the student "
         f"given {given}: the mean of WT, TC and ET. The cheapest is first. Ticks are the gains of single trainings."
         f"{intervals.words(kinds(points), results.unit)} "
-        f"Time was measured on {devices or 'an unnamed device'} in this run."
+        f"Time was measured on {devices or 'an unnamed device'} in {results.timed_in}."
     )
     if (points.with_teacher > points.own).any():
         text += " Open markers add the teacher that is trained beforehand; it may serve many students."

@@ -156,12 +156,12 @@ def gain_table(comparisons: pd.DataFrame, seeing_all: str) -> dict[str, Any]:
 def cost_tables(results: Results) -> list[dict[str, Any]]:
     """What trainings cost, and what jobs asked for beside what they used; none that was not measured."""
     cost, resources = results.optional_table("cost"), results.optional_table("resources")
-    found = [] if cost.empty else [training_cost(cost)]
+    found = [] if cost.empty else [training_cost(cost, results.timed_in)]
     return found if resources.empty else [*found, asked_and_used(resources)]
 
 
-def training_cost(cost: pd.DataFrame) -> dict[str, Any]:
-    """cost.csv."""
+def training_cost(cost: pd.DataFrame, timed_in: str) -> dict[str, Any]:
+    """cost.csv; `timed_in`: where it was measured (`Results.timed_in`)."""
     headings = ["Method", "Given", "Training, min", "Step, ms", "Peak memory, MB", "Device"]
     rows = [
         [
@@ -173,7 +173,7 @@ def training_cost(cost: pd.DataFrame) -> dict[str, Any]:
     if "runs" in cost:
         headings.append("Runs")
         rows = [[*row, number(runs, 0)] for row, runs in zip(rows, cost.runs, strict=True)]
-    caption = "Time and memory of each training as measured in this run; they vary from machine to machine."
+    caption = f"Time and memory of each training as measured in {timed_in}; they vary from machine to machine."
     return page_table("cost", "Training", headings, rows, caption)
 
 
