@@ -44,7 +44,7 @@ docs: env  ## the site of docs/, to build/docs/index.html; a broken link is an e
 	@echo "The site is build/docs/index.html"
 
 figures: env  ## tables and figures of results/reference again, without training
-	@if [ -d results/reference/shards ]; then $(BIN)/crossmodal merge results/reference; fi
+	@[ -f results/reference/tables/per_case.csv ] || $(BIN)/crossmodal merge results/reference
 	@$(BIN)/crossmodal tables results/reference
 	@$(BIN)/crossmodal figures results/reference
 	@$(BIN)/crossmodal report results/reference

@@ -77,6 +77,6 @@ rule figures:
     message:
         "Draw the figures of {params.experiment} again"
     shell:
-        "(if [ -d {params.experiment:q}/shards ]; then crossmodal merge {params.experiment:q}; fi"
+        "(([ -f {params.experiment:q}/tables/per_case.csv ] || crossmodal merge {params.experiment:q})"
         " && crossmodal tables {params.experiment:q} && crossmodal figures {params.experiment:q} --workers {threads}"
         " && crossmodal report {params.experiment:q}) 2>&1 | tee {log:q}"
